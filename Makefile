@@ -1,0 +1,50 @@
+# `make help` lists what there is. PYTHON, SINK, SEED and ROUNDS can be set on the command line.
+PYTHON ?= python3
+SINK ?= sqlite
+SEED ?=
+ROUNDS ?= 50
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit soak lint bench clean
+
+##@ Start here
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup ## Kill a streaming job over and over, and count its rows (SINK=sqlite | postgres)
+	@$(RUN) -m tools.services java $(if $(filter postgres,$(SINK)),postgres)
+	@$(RUN) examples/demo/run.py --sink $(SINK) $(if $(SEED),--seed $(SEED))
+
+test: setup ## Run every test, against real databases
+	@$(RUN) -m tools.services java postgres
+	@$(RUN) -m pytest $(ARGS)
+
+##@ Work on it
+setup: $(READY) ## Make .venv with the locked versions
+
+unit: setup ## Run the tests that need neither Spark nor a database
+	@$(RUN) -m pytest tests/unit $(ARGS)
+
+soak: setup ## Kill drivers at ROUNDS seeded moments on each database (SEED repeats a run)
+	@$(RUN) -m tools.services java postgres
+	@$(RUN) -m tests.acceptance.soak --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+
+lint: setup ## Check style and types
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy
+
+bench: setup ## Measure against Spark's JDBC writer and a bare COPY
+	@$(RUN) -m tools.services java postgres
+	@$(RUN) -m bench.append
+
+clean: ## Remove .venv and everything built
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(READY): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "foreachonce needs Python 3.10 or later; set PYTHON=" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv" >&2; exit 1; }
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(READY)

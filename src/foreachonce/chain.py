@@ -1,0 +1,31 @@
+"""The proof over a stream's entries: no gap, no overlap. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from foreachonce.entry import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """Two neighbouring entries that do not meet."""
+
+    before: Entry
+    after: Entry
+    found: str
+
+
+def breaks(entries: Iterable[Entry]) -> Iterator[Break]:
+    """Yield every place where the chain is broken; ``entries`` are one stream's, in order of seq.
+
+    An entry that the user asked for in spite of a mismatch starts a new link: it says so itself and is not reported.
+    """
+    for before, after in pairwise(entries):
+        if after.seq != before.seq + 1:
+            yield Break(before, after, f"seq {after.seq} comes after {before.seq}")
+        found = after.position.follows(before.position)
+        if found != "equal" and after.decision == "write":
+            yield Break(before, after, f"it starts {found} of where the entry before ended")

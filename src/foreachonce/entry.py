@@ -1,0 +1,65 @@
+"""A ledger entry: the proof, kept beside the data, that an epoch was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import NamedTuple
+
+from foreachonce.epoch import Epoch
+from foreachonce.position import Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One immutable row of a ledger. A stream's entries in order of ``seq`` are its chain.
+
+    Args:
+        stream, query_id, batch_id, run_id, position, offset_log: as in :class:`~foreachonce.epoch.Epoch`.
+        seq: the entry's place in the stream's chain, from 0 without a gap.
+        rows: how many rows the batch brought; None until they are counted, at commit.
+        time: when the entry was appended, in UTC.
+        sink: the sink's description, without secrets.
+        versions: of foreachonce and Spark.
+        decision: why the epoch was written: ``"write"``, or the looser choice that the user had made.
+    """
+
+    stream: str
+    seq: int
+    query_id: str
+    batch_id: int
+    run_id: str
+    position: Position
+    offset_log: str
+    rows: int | None
+    time: datetime
+    sink: str
+    versions: str
+    decision: str
+
+    @classmethod
+    def next(cls, head: Entry | None, epoch: Epoch, *, sink: str, versions: str, decision: str) -> Entry:
+        """Make the entry that would follow ``head``; its rows are filled in at commit."""
+        return cls(
+            stream=epoch.stream,
+            seq=0 if head is None else head.seq + 1,
+            query_id=epoch.query_id,
+            batch_id=epoch.batch_id,
+            run_id=epoch.run_id,
+            position=epoch.position,
+            offset_log=epoch.offset_log,
+            rows=None,
+            time=datetime.now(timezone.utc),
+            sink=sink,
+            versions=versions,
+            decision=decision,
+        )
+
+
+class Found(NamedTuple):
+    """What one look at a ledger tells about an epoch."""
+
+    head: Entry | None
+    """The stream's newest entry; None where the stream is new."""
+    same_batch: Entry | None
+    """The entry of the epoch's own query id and batch id, if there is one."""

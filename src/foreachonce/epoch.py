@@ -1,0 +1,28 @@
+"""An epoch: one batch of one streaming query, as Spark hands it to foreachBatch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from foreachonce.position import Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """One batch of a stream, resolved from Spark.
+
+    Args:
+        stream: the pipeline's own name for its output; it outlives checkpoints.
+        query_id: Spark's query id, a UUID that lives in the checkpoint's ``metadata``.
+        run_id: Spark's run id, a UUID new at each start of the query.
+        batch_id: Spark's batch id; 0 again with each new checkpoint.
+        position: where the batch starts and ends in each source.
+        offset_log: the text of the checkpoint's ``offsets/N``, verbatim.
+    """
+
+    stream: str
+    query_id: str
+    run_id: str
+    batch_id: int
+    position: Position
+    offset_log: str

@@ -1,0 +1,55 @@
+"""Every error that foreachonce raises, under one root.
+
+Each message names the keyword, table or stream it is about, what was found, and what to do. No message holds a password:
+texts that come from a driver pass through :func:`foreachonce.sql.url.scrub` first.
+"""
+
+from __future__ import annotations
+
+
+class ForeachOnceError(Exception):
+    """The root: ``except ForeachOnceError`` catches whatever this library refuses to do."""
+
+
+class ConfigurationError(ForeachOnceError, ValueError):
+    """A keyword of a sink or decorator is missing, unknown or out of range. Raised when the object is made."""
+
+
+class EpochError(ForeachOnceError):
+    """The epoch cannot be told from Spark: not inside foreachBatch, a streaming frame, or an unreadable checkpoint."""
+
+
+class FrameError(ForeachOnceError):
+    """The frame does not fit the table: a column is missing, unknown to the table, or of a type that loses values."""
+
+
+class DuplicateKeys(FrameError):
+    """A batch to be merged holds a key more than once, and nothing says which row wins."""
+
+
+class Mismatch(ForeachOnceError):
+    """The epoch is not the one the ledger expects next; writing it would repeat or lose rows. Nothing was written."""
+
+
+class LedgerError(ForeachOnceError):
+    """The ledger cannot be used: made by a newer foreachonce, or not allowed to be created or read."""
+
+
+class SinkUnavailable(ForeachOnceError):
+    """The sink cannot be reached: wrong address, wrong password, no permission, or the server is gone."""
+
+
+class WriteFailed(ForeachOnceError):
+    """The sink refused the rows. The transaction was rolled back: neither rows nor an entry were written."""
+
+
+class Unsettled(ForeachOnceError):
+    """A commit whose outcome only the ledger can tell; the runner reads it again before anything else happens."""
+
+
+class Conflict(Unsettled):
+    """Another writer appended to the stream first; this transaction, rows and entry, was rolled back."""
+
+
+class CommitInDoubt(Unsettled):
+    """The connection or the task was lost around COMMIT: the rows and the entry are both there, or neither is."""

@@ -1,0 +1,28 @@
+"""Checks of keywords that sinks share; each error names the keyword, what was found and what is allowed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from foreachonce.errors import ConfigurationError
+
+
+def one_of(keyword: str, value: object, allowed: Sequence[str]) -> None:
+    """Refuse a value that is not among those allowed."""
+    if value not in allowed:
+        raise ConfigurationError(f"{keyword}={value!r} is not known; it is one of {', '.join(map(repr, allowed))}.")
+
+
+def texts(**values: str | None) -> None:
+    """Refuse what is neither a text of at least one character nor None."""
+    for keyword, value in values.items():
+        if value is not None and (not isinstance(value, str) or not value.strip()):
+            raise ConfigurationError(f"{keyword}={value!r} must be a text of at least one character.")
+
+
+def names(keyword: str, value: str | Sequence[str] | None) -> tuple[str, ...]:
+    """One column's name or several, as a tuple."""
+    listed = (value,) if isinstance(value, str) else tuple(value or ())
+    if not all(isinstance(name, str) and name for name in listed) or len(set(listed)) != len(listed):
+        raise ConfigurationError(f"{keyword}={value!r} must be column names, each once, such as [\"order_id\"].")
+    return listed

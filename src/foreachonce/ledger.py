@@ -1,0 +1,21 @@
+"""How every ledger reads, whatever the sink."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from foreachonce.entry import Entry
+
+
+class Ledger(Protocol):
+    """A view of the entries that a sink has committed. Reading changes nothing."""
+
+    def streams(self) -> list[str]:
+        """The names of all streams."""
+
+    def head(self, stream: str) -> Entry | None:
+        """The stream's newest entry; None where it has none."""
+
+    def entries(self, stream: str) -> Iterator[Entry]:
+        """Yield the stream's entries in order of seq."""

@@ -1,0 +1,43 @@
+"""The order of two offsets of one source, as far as their JSON tells it. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Literal
+
+Order = Literal["equal", "behind", "ahead", "unordered"]
+JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
+
+
+def order(offset: str | None, other: str | None) -> Order:
+    """Tell where ``offset`` stands against ``other``; both are JSON texts of Spark's offset log, None before the start.
+
+    Numbers at the same place are compared (``{"logOffset":3}``, Kafka's ``{"topic":{"0":17}}``); a Kafka partition that
+    only one side has counts as ahead there. Anything else that differs cannot be ordered.
+    """
+    if offset is None or other is None:
+        return "equal" if offset is other else ("behind" if offset is None else "ahead")
+    left, right = json.loads(offset), json.loads(other)
+    if left == right:
+        return "equal"
+    steps = set(_steps(left, right)) - {"equal"}
+    return steps.pop() if len(steps) == 1 else "unordered"
+
+
+def _steps(left: JsonValue, right: JsonValue) -> Iterator[Order]:
+    if isinstance(left, dict) and isinstance(right, dict):
+        yield from ("ahead" for key in left.keys() - right.keys())
+        yield from ("behind" for key in right.keys() - left.keys())
+        for key in left.keys() & right.keys():
+            yield from _steps(left[key], right[key])
+    elif left == right:
+        yield "equal"
+    elif _is_number(left) and _is_number(right):
+        yield "behind" if left < right else "ahead"  # type: ignore[operator]
+    else:
+        yield "unordered"
+
+
+def _is_number(value: JsonValue) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,140 @@
+"""Where a batch starts and ends in each of its sources. Pure: no Spark, no database.
+
+A position keeps Spark's own texts verbatim, so that a checkpoint can be written anew from the ledger. The offset of a
+file source is only a pointer into the source log (``{"logOffset":N}``); two batches with the same pointers can hold
+different files, so the log's lines belong to the position too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from foreachonce.offsets import Order, order
+
+VOID = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpan:
+    """What one batch takes from one source.
+
+    Args:
+        start: the offset's JSON where the batch starts (exclusive), None at the very beginning.
+        end: the offset's JSON where the batch ends (inclusive), None while the source has never had data.
+        files: file sources only: the source log's lines after ``start`` up to ``end``, verbatim.
+        start_files: file sources only: the lines of the log entry that ``start`` points at, verbatim.
+    """
+
+    start: str | None
+    end: str | None
+    files: tuple[str, ...] = ()
+    start_files: tuple[str, ...] = ()
+
+    def same_as(self, other: SourceSpan) -> bool:
+        """Whether both take the same rows: equal offsets and, for files, the same files."""
+        return (
+            order(self.start, other.start) == "equal"
+            and order(self.end, other.end) == "equal"
+            and _canonical(self.files) == _canonical(other.files)
+        )
+
+    def follows(self, before: SourceSpan) -> Order:
+        """Where this span starts, against the place where ``before`` ended."""
+        found = order(self.start, before.end)
+        if found == "equal" and _canonical(self.start_files) != _canonical(before.end_files):
+            return "unordered"
+        return found
+
+    @property
+    def end_files(self) -> tuple[str, ...]:
+        """The lines of the log entry that ``end`` points at."""
+        pointer = log_pointer(self.end)
+        if pointer is None or pointer == log_pointer(self.start):
+            return self.start_files
+        return tuple(line for line in self.files if log_batch(line) == pointer)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The spans of all sources of one batch, by Spark's source id (``"0"``, ``"1"``, … unless named)."""
+
+    sources: Mapping[str, SourceSpan] = field(default_factory=dict)
+
+    def same_as(self, other: Position) -> bool:
+        """Whether both positions take the same rows of every source."""
+        return self.sources.keys() == other.sources.keys() and all(
+            span.same_as(other.sources[source]) for source, span in self.sources.items()
+        )
+
+    def follows(self, before: Position) -> Order:
+        """Where this position starts, against the end of ``before``: equal is a chain without gap or overlap."""
+        if self.sources.keys() != before.sources.keys():
+            return "unordered"
+        found = {span.follows(before.sources[source]) for source, span in self.sources.items()} - {"equal"}
+        if not found:
+            return "equal"
+        return found.pop() if len(found) == 1 else "unordered"
+
+    @property
+    def starts(self) -> str:
+        """The start offsets, a line ``id:offset`` for each source, as in Spark's offset log v2; ``-`` for none."""
+        return _lines({source: span.start for source, span in self.sources.items()})
+
+    @property
+    def ends(self) -> str:
+        """The end offsets, in the form of :attr:`starts`."""
+        return _lines({source: span.end for source, span in self.sources.items()})
+
+    @property
+    def source_log(self) -> str | None:
+        """The source-log lines as JSON, by source id; None where no source is made of files."""
+        logs = {
+            source: {"start": list(span.start_files), "files": list(span.files)}
+            for source, span in self.sources.items()
+            if span.files or span.start_files
+        }
+        return json.dumps(logs, ensure_ascii=False) if logs else None
+
+    @classmethod
+    def restore(cls, starts: str, ends: str, source_log: str | None) -> Position:
+        """Rebuild a position from the three texts that a ledger keeps."""
+        first, last, logs = _parse(starts), _parse(ends), json.loads(source_log or "{}")
+        return cls(
+            {
+                source: SourceSpan(
+                    first.get(source),
+                    end,
+                    files=tuple(logs.get(source, {}).get("files", ())),
+                    start_files=tuple(logs.get(source, {}).get("start", ())),
+                )
+                for source, end in last.items()
+            }
+        )
+
+
+def log_pointer(offset: str | None) -> int | None:
+    """The source-log entry that a file source's offset points at; None for any other source's offset."""
+    found = json.loads(offset) if offset is not None else None
+    if isinstance(found, dict) and found.keys() == {"logOffset"}:
+        return int(found["logOffset"])
+    return None
+
+
+def log_batch(line: str) -> int:
+    """The log entry that a line of a file source's log was written in."""
+    return int(json.loads(line)["batchId"])
+
+
+def _canonical(lines: tuple[str, ...]) -> list[str]:
+    return sorted(json.dumps(json.loads(line), sort_keys=True) for line in lines)
+
+
+def _lines(offsets: Mapping[str, str | None]) -> str:
+    return "\n".join(f"{source}:{VOID if offset is None else offset}" for source, offset in offsets.items())
+
+
+def _parse(lines: str) -> dict[str, str | None]:
+    pairs = (line.split(":", 1) for line in lines.splitlines())
+    return {source: None if offset == VOID else offset for source, offset in pairs}

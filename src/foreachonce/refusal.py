@@ -1,0 +1,58 @@
+"""The words of a refusal: what was seen, what is in the ledger, what mends it. Pure."""
+
+from __future__ import annotations
+
+from foreachonce.decide import Reason, Refuse
+from foreachonce.entry import Entry
+from foreachonce.epoch import Epoch
+
+SHOWN = 400
+
+_WHAT: dict[Reason, str] = {
+    "changed": "the same batch now holds other rows than those that were written",
+    "behind": "it starts behind the place where the ledger ends, so rows would be written twice",
+    "ahead": "it starts ahead of the place where the ledger ends, so the rows between would be lost",
+    "unordered": "its start cannot be compared with the place where the ledger ends",
+}
+
+
+def explain(refused: Refuse, epoch: Epoch) -> str:
+    """The message of a :class:`~foreachonce.errors.Mismatch`."""
+    entry = refused.entry
+    return (
+        f"stream {epoch.stream!r}: batch {epoch.batch_id} is refused, nothing was written: {_WHAT[refused.reason]}.\n"
+        f"  this batch: query {epoch.query_id}, batch {epoch.batch_id}, run {epoch.run_id},\n"
+        f"              offsets {_span(epoch.position.starts, epoch.position.ends)}\n"
+        f"  the ledger: query {entry.query_id}, batch {entry.batch_id}, run {entry.run_id}, seq {entry.seq},\n"
+        f"              offsets {_span(entry.position.starts, entry.position.ends)}\n"
+        f"{_mend(refused.reason, entry, epoch)}"
+    )
+
+
+def _mend(reason: Reason, entry: Entry, epoch: Epoch) -> str:
+    if reason == "changed":
+        return (
+            "  The checkpoint was rolled back and the batch was cut anew (another limit, or lost offsets).\n"
+            f"  To mend it: put back the checkpoint that holds batch {entry.batch_id} as it was written, or the newest copy."
+        )
+    if epoch.query_id != entry.query_id:
+        cause = (
+            "  The query id differs: the checkpoint was lost, deleted or replaced, or two queries share this stream's name.\n"
+            f"  To mend it: put back the checkpoint whose metadata holds id {entry.query_id}; or, if this is another "
+            "query,\n  give it a stream= of its own."
+        )
+    else:
+        cause = (
+            "  The checkpoint or the sink was put back to another moment than the other.\n"
+            f"  To mend it: put back the checkpoint that goes on after batch {entry.batch_id}."
+        )
+    return f"{cause}\n  To write this batch in spite of it, once, start with on_mismatch=\"write\"; the ledger will say so."
+
+
+def _span(starts: str, ends: str) -> str:
+    return f"{_short(starts)} -> {_short(ends)}"
+
+
+def _short(offsets: str) -> str:
+    text = offsets.replace("\n", ", ") or "(none)"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text)} characters)"

@@ -1,0 +1,1 @@
+"""The sinks, one file each; none imports another."""

@@ -1,0 +1,1 @@
+"""All that touches Spark: the epoch behind a batch frame, its checkpoint's files, its rows as Arrow."""

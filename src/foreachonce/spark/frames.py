@@ -1,0 +1,97 @@
+"""A frame's rows as Arrow on the executors, and what comes back from there."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from foreachonce.errors import CommitInDoubt, ForeachOnceError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a task that wrote rows reports.
+
+    Args:
+        attempt: Spark's task attempt id, unique within the application.
+        rows: how many rows the task wrote.
+    """
+
+    attempt: int
+    rows: int
+
+
+Task = Callable[["Iterable[pa.RecordBatch]"], Receipt]
+
+
+def partitions(frame: DataFrame) -> int | None:
+    """How many tasks would compute the frame; None where asking would cost a Spark job, or cannot be asked (Connect)."""
+    plan = getattr(frame, "_jdf", None)
+    if plan is None:
+        return None
+    execution = plan.queryExecution()
+    # Adaptive execution runs a plan's shuffles to learn its partitions.
+    if execution.executedPlan().getClass().getSimpleName() == "AdaptiveSparkPlanExec":
+        return None
+    return int(execution.toRdd().getNumPartitions())
+
+
+def run_tasks(frame: DataFrame, task: Task) -> list[Receipt]:
+    """Run ``task`` over the Arrow batches of each partition and collect the receipts of those that Spark accepted.
+
+    Raises:
+        ForeachOnceError: what a task raised, as itself. Such a task is not tried again: it would fail again.
+        CommitInDoubt: a task or the job was lost; what it has committed only the ledger tells.
+    """
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    try:
+        reports = frame.mapInArrow(_reporting(task), "report binary").collect()
+    except (PySparkException, Py4JError) as error:
+        raise CommitInDoubt(f"the Spark job that wrote the batch failed: {_first_lines(error)}") from error
+    results = [pickle.loads(bytes(report[0])) for report in reports]  # noqa: S301 - written by our own tasks
+    for result in results:
+        if isinstance(result, ForeachOnceError):
+            raise result
+    return results
+
+
+def _reporting(task: Task) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def report(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        result: Receipt | ForeachOnceError
+        try:
+            result = task(batches)
+        except ForeachOnceError as error:
+            # Spark must not repeat a task that the sink refused, and expects its input to be read to the end.
+            result = error.with_traceback(None)
+            for _ in batches:
+                pass
+        yield pa.RecordBatch.from_arrays([pa.array([pickle.dumps(result)], pa.binary())], names=["report"])
+
+    return report
+
+
+def attempt() -> tuple[int, int]:
+    """The running task's attempt id (unique) and its attempt number (0 for the first try)."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    return (context.taskAttemptId(), context.attemptNumber()) if context is not None else (0, 0)
+
+
+def backticked(name: str) -> str:
+    """A column's name as Spark's SQL takes it whole, dots and all."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _first_lines(error: Exception) -> str:
+    return "\n".join(str(error).splitlines()[:12])

@@ -1,0 +1,115 @@
+"""From a batch frame to its epoch, on classic Spark and on Spark Connect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from foreachonce import checkpoint as cp
+from foreachonce.epoch import Epoch
+from foreachonce.errors import EpochError
+from foreachonce.spark.files import ConnectFiles, HadoopFiles
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+OUTSIDE = "a sink is called by Spark inside foreachBatch: pass it to writeStream.foreachBatch(sink), do not call it"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """An epoch, and what only Spark can do with its frame."""
+
+    epoch: Epoch
+    frame: DataFrame
+    files: cp.Files
+
+    def feed_state(self) -> None:
+        """Compute a skipped batch where the query keeps state.
+
+        Without it Spark's state store has nothing to commit, and the query fails with
+        STATE_STORE_COMMIT_VALIDATION_FAILED or, with RocksDB's checkpoint format 2, at every later start.
+        """
+        if cp.is_stateful(self.files):
+            self.frame.write.format("noop").mode("overwrite").save()
+
+
+def resolve(frame: DataFrame, batch_id: int, *, stream: str | None, checkpoint: str | None) -> Resolved:
+    """Tell which epoch ``frame`` is.
+
+    Args:
+        frame: the batch frame that Spark handed to foreachBatch.
+        batch_id: the batch id that came with it.
+        stream: the stream's name; None takes the query's name.
+        checkpoint: the checkpoint's path, on Spark Connect only; classic Spark knows it.
+
+    Raises:
+        EpochError: not inside foreachBatch, a streaming frame, no stream name, or an unreadable checkpoint.
+    """
+    refuse_streaming(frame)
+    query = _connect_query(frame, checkpoint) if is_connect(frame) else _classic_query(frame, batch_id)
+    name = stream or query.name
+    if not name:
+        raise EpochError(
+            "the stream has no name: give the sink stream=, or the query a queryName(). The name is the key of the "
+            "ledger and outlives checkpoints."
+        )
+    position, offset_log = cp.read_position(query.files, batch_id)
+    epoch = Epoch(
+        stream=name,
+        query_id=query.id,
+        run_id=query.run_id,
+        batch_id=batch_id,
+        position=position,
+        offset_log=offset_log,
+    )
+    return Resolved(epoch, frame, query.files)
+
+
+def refuse_streaming(frame: DataFrame) -> None:
+    """Refuse a streaming frame where a batch is expected."""
+    if frame.isStreaming:
+        raise EpochError(f"the frame is a stream, not a batch: {OUTSIDE}.")
+
+
+def is_connect(frame: DataFrame) -> bool:
+    """Whether the frame belongs to a Spark Connect session."""
+    return type(frame).__module__.startswith("pyspark.sql.connect")
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    id: str
+    run_id: str
+    name: str | None
+    files: cp.Files
+
+
+def _classic_query(frame: DataFrame, batch_id: int) -> _Query:
+    context = frame.sparkSession.sparkContext
+    query_id = context.getLocalProperty("sql.streaming.queryId")
+    if query_id is None or context.getLocalProperty("streaming.sql.batchId") != str(batch_id):
+        raise EpochError(f"no streaming batch {batch_id} is running on this thread: {OUTSIDE}.")
+    jvm: Any = context._jvm  # py4j's view of the JVM has no types
+    session: Any = frame.sparkSession._jsparkSession  # type: ignore[attr-defined, unused-ignore]
+    # The frame's session is a clone whose own list of queries is empty; the shared state knows them all.
+    running = session.sharedState().activeStreamingQueries().get(jvm.java.util.UUID.fromString(query_id))
+    if running is None:
+        raise EpochError(f"the query {query_id} is not running any more; nothing was written.")
+    files = HadoopFiles(jvm, session.sessionState().newHadoopConf(), running.resolvedCheckpointRoot())
+    return _Query(query_id, running.runId().toString(), running.name(), files)
+
+
+def _connect_query(frame: DataFrame, checkpoint: str | None) -> _Query:
+    if checkpoint is None:
+        raise EpochError("on Spark Connect give the sink checkpoint=, the same path as the query's checkpointLocation.")
+    files = ConnectFiles(frame.sparkSession, checkpoint)
+    query_id = cp.query_id(files)
+    for query in frame.sparkSession.streams.active:
+        if query.id == query_id:
+            return _Query(query_id, str(query.runId), query.name, files)
+    raise EpochError(
+        f"no running query has the id {query_id} that {checkpoint}/metadata holds: checkpoint= is another query's."
+    )
+
+

@@ -1,0 +1,65 @@
+"""What a database must be able to do for the JDBC sink; one file each implements it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.expression import Select, TableClause
+from sqlalchemy.types import TypeEngine
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import Column
+    from pyspark.sql.types import DataType
+
+SqlType = TypeEngine[Any]
+
+
+class Database(Protocol):
+    """One kind of database. Implementations hold no state: connections belong to the process that opens them."""
+
+    guarantee: ClassVar[str]
+    can_stage: ClassVar[bool]
+    """Whether several tasks can write side by side into a staging table."""
+    finds_duplicate_keys: ClassVar[bool]
+    """Whether a merge itself fails where the batch holds a key twice."""
+
+    def reading(self, url: URL) -> AbstractContextManager[Connection]:
+        """A connection of this process that reads what is committed.
+
+        Raises:
+            SinkUnavailable: no connection, or it was lost.
+        """
+
+    def writing(self, url: URL, *, executor: bool = False) -> AbstractContextManager[Connection]:
+        """A transaction: committed when the block ends, rolled back when it raises. An executor's is not kept open.
+
+        Raises:
+            SinkUnavailable: no connection could be made.
+            WriteFailed: the database refused a statement; nothing was written.
+            Unsettled: the connection was lost, or another writer was in the way; the ledger tells.
+        """
+
+    def lock_schema(self, connection: Connection) -> None:
+        """Hold off, until the transaction ends, every other process that would create the same tables."""
+
+    def column_type(self, data_type: DataType) -> SqlType | None:
+        """The column type in which a Spark type loses nothing; None where there is none."""
+
+    def holds(self, column: SqlType, data_type: DataType) -> bool:
+        """Whether a column of an existing table holds every value of a Spark type."""
+
+    def ship(self, column: Column, data_type: DataType, target: SqlType) -> Column:
+        """The Spark expression that turns a column into what :meth:`load` can carry."""
+
+    def load(
+        self, connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]
+    ) -> int:
+        """Write Arrow batches into ``columns`` of a table in the connection's transaction; return the rows."""
+
+    def upsert(self, table: TableClause, columns: Sequence[str], key: Sequence[str], rows: Select[Any]) -> Insert:
+        """One statement that inserts ``rows``, or updates the rows of the same key."""

@@ -1,0 +1,256 @@
+"""PostgreSQL: rows go by COPY, from Arrow batches as CSV, which tells '' (quoted) from NULL (bare)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool, QueuePool
+from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.expression import Select, TableClause
+
+from foreachonce.errors import CommitInDoubt, Conflict, ForeachOnceError, SinkUnavailable, WriteFailed
+from foreachonce.sql.background import each_in_background
+from foreachonce.sql.database import SqlType
+from foreachonce.sql.types import INTEGER_BYTES, name_of, numeric_holds
+from foreachonce.sql.url import scrub, shown
+
+if TYPE_CHECKING:
+    import psycopg
+    import pyarrow as pa
+    from pyspark.sql import Column
+    from pyspark.sql.types import DataType
+
+_SCALARS: dict[str, SqlType] = {
+    "tinyint": sa.SmallInteger(),
+    "smallint": sa.SmallInteger(),
+    "int": sa.Integer(),
+    "bigint": sa.BigInteger(),
+    "float": sa.REAL(),
+    "double": sa.DOUBLE_PRECISION(),
+    "boolean": sa.Boolean(),
+    "string": sa.Text(),
+    "binary": pg.BYTEA(),
+    "date": sa.Date(),
+    "timestamp": pg.TIMESTAMP(timezone=True),
+    "timestamp_ntz": pg.TIMESTAMP(timezone=False),
+}
+_NESTED = ("struct", "map", "array", "variant")
+# A text is parsed by the server for any type but these, where a Spark type of its own is the right one.
+_NOT_FOR_TEXT = (sa.Integer, sa.Numeric, sa.Boolean, sa.Date, sa.DateTime, sa.Time, sa.LargeBinary, sa.Interval, sa.ARRAY)
+# Any 64-bit number does; all foreachonce processes must use the same.
+_SCHEMA_LOCK = 0x666F7265616368
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """PostgreSQL 12 or later, through psycopg 3."""
+
+    guarantee: ClassVar[str] = "exactly once and atomic: rows and ledger entry are one PostgreSQL transaction"
+    can_stage: ClassVar[bool] = True
+    finds_duplicate_keys: ClassVar[bool] = True
+
+    @contextmanager
+    def reading(self, url: URL) -> Iterator[Connection]:
+        """A connection that reads what is committed, each statement for itself."""
+        with _open(url, executor=False) as connection:
+            try:
+                yield connection.execution_options(isolation_level="AUTOCOMMIT")
+            except DBAPIError as error:
+                raise _translate(error, url, lost=SinkUnavailable) from None
+
+    @contextmanager
+    def writing(self, url: URL, *, executor: bool = False) -> Iterator[Connection]:
+        """A transaction that is committed when the block ends."""
+        import psycopg
+
+        with _open(url, executor=executor) as connection:
+            try:
+                with connection.begin():
+                    yield connection
+            except (DBAPIError, psycopg.Error) as error:
+                raise _translate(error, url, lost=CommitInDoubt) from None
+
+    def lock_schema(self, connection: Connection) -> None:
+        """CREATE TABLE IF NOT EXISTS alone still fails where two processes run it at once."""
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+
+    def column_type(self, data_type: DataType) -> SqlType | None:
+        """Scalars by name, arrays of scalars as arrays, whatever else is nested as jsonb."""
+        name = name_of(data_type)
+        if name == "decimal":
+            return sa.Numeric(data_type.precision, data_type.scale)  # type: ignore[attr-defined]
+        if _is_flat_array(data_type):
+            element = self.column_type(data_type.elementType)  # type: ignore[attr-defined]
+            return None if element is None else pg.ARRAY(element)
+        return pg.JSONB() if name in _NESTED else _SCALARS.get(name)
+
+    def holds(self, column: SqlType, data_type: DataType) -> bool:
+        """Whether every value fits; an instant does not fit a timestamp without time zone, nor the reverse."""
+        name = name_of(data_type)
+        if name in INTEGER_BYTES:
+            return _holds_integer(column, data_type)
+        if name == "string":
+            return not isinstance(column, _NOT_FOR_TEXT)
+        if isinstance(column, sa.ARRAY):
+            return _is_flat_array(data_type) and self.holds(column.item_type, data_type.elementType)  # type: ignore[attr-defined]
+        if name in _NESTED:
+            return isinstance(column, sa.JSON | sa.String)
+        return _holds_scalar(column, data_type)
+
+    def ship(self, column: Column, data_type: DataType, target: SqlType) -> Column:
+        """Binary and nested values become text in Spark's generated code; COPY's CSV has no form of its own for them."""
+        from pyspark.sql import functions as F
+
+        if isinstance(target, sa.ARRAY):
+            return _array_literal(column, data_type.elementType)  # type: ignore[attr-defined]
+        if name_of(data_type) == "binary":
+            return F.concat(F.lit("\\x"), F.hex(column))
+        if name_of(data_type) in _NESTED:
+            return F.to_json(column, {"ignoreNullFields": "false"})
+        return column
+
+    def load(
+        self, connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]
+    ) -> int:
+        """COPY the batches into the table."""
+        quote = connection.dialect.identifier_preparer
+        names = ", ".join(quote.quote_identifier(name) for name in columns)
+        statement = f"COPY {quote.format_table(table)} ({names}) FROM STDIN (FORMAT csv)"
+        count = 0
+
+        def counted() -> Iterator[pa.RecordBatch]:
+            nonlocal count
+            for batch in batches:
+                count += batch.num_rows
+                yield batch
+
+        driver: Any = connection.connection.driver_connection
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            each_in_background(lambda batch: copy.write(_csv(batch)), counted())
+        return count
+
+    def upsert(self, table: TableClause, columns: Sequence[str], key: Sequence[str], rows: Select[Any]) -> Insert:
+        """INSERT … SELECT … ON CONFLICT."""
+        insert = pg.insert(table).from_select(list(columns), rows)
+        changed = {name: insert.excluded[name] for name in columns if name not in key}
+        if not changed:
+            return insert.on_conflict_do_nothing(index_elements=list(key))
+        return insert.on_conflict_do_update(index_elements=list(key), set_=changed)
+
+
+@cache
+def _engine(url: URL, executor: bool) -> Engine:
+    # hide_parameters: a failed statement's values are rows or offsets, and belong in no log.
+    return sa.create_engine(
+        url,
+        poolclass=NullPool if executor else QueuePool,
+        pool_pre_ping=not executor,
+        isolation_level="READ COMMITTED",
+        hide_parameters=True,
+    )
+
+
+@contextmanager
+def _open(url: URL, *, executor: bool) -> Iterator[Connection]:
+    try:
+        connection = _engine(url, executor).connect()
+    except DBAPIError as error:
+        raise SinkUnavailable(f"no connection to {shown(url)}: {scrub(str(error.orig), url)}") from None
+    except ModuleNotFoundError:
+        raise SinkUnavailable("PostgreSQL needs psycopg 3: pip install 'foreachonce[postgres]'") from None
+    with connection:
+        yield connection
+
+
+def _translate(
+    error: DBAPIError | psycopg.Error, url: URL, *, lost: type[CommitInDoubt | SinkUnavailable]
+) -> ForeachOnceError:
+    """An error of the driver in our words. SQLSTATE classes: 08 and 57P are a lost connection, 40 a lost race."""
+    import psycopg
+
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    state = cause.sqlstate if isinstance(cause, psycopg.Error) else None
+    text = f"{shown(url)}: {scrub(str(cause), url)}"
+    if state is None or state.startswith(("08", "57P")):
+        return lost(f"the connection was lost: {text}")
+    if state.startswith("40"):
+        return Conflict(f"another transaction was in the way: {text}")
+    return WriteFailed(f"PostgreSQL refused it ({state}), nothing was written: {text}")
+
+
+def _csv(batch: pa.RecordBatch) -> memoryview:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    sink = pa.BufferOutputStream()
+    csv.write_csv(_writable(batch), sink, csv.WriteOptions(include_header=False))
+    return memoryview(sink.getvalue())
+
+
+def _writable(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """pyarrow's CSV writer knows no string views, which newer Sparks may send."""
+    import pyarrow as pa
+
+    if not any(field.type == pa.string_view() for field in batch.schema):
+        return batch
+    plain = [field.with_type(pa.string()) if field.type == pa.string_view() else field for field in batch.schema]
+    return batch.cast(pa.schema(plain))
+
+
+def _is_flat_array(data_type: DataType) -> bool:
+    """An array of arrays may be ragged, which PostgreSQL's arrays cannot be: jsonb holds it."""
+    return name_of(data_type) == "array" and name_of(data_type.elementType) not in _NESTED  # type: ignore[attr-defined]
+
+
+def _array_literal(column: Column, element: DataType) -> Column:
+    """``{"1","a \\"quoted\\" text",NULL}``: every element quoted, as the server's array input allows."""
+    from pyspark.sql import functions as F
+
+    def literal(value: Column) -> Column:
+        text = _text(value, element)
+        escaped = F.regexp_replace(text, r'(["\\])', r"\\$1")
+        return F.coalesce(F.concat(F.lit('"'), escaped, F.lit('"')), F.lit("NULL"))
+
+    return F.concat(F.lit("{"), F.array_join(F.transform(column, literal), ","), F.lit("}"))
+
+
+def _text(value: Column, data_type: DataType) -> Column:
+    from pyspark.sql import functions as F
+
+    if name_of(data_type) == "binary":
+        return F.concat(F.lit("\\x"), F.hex(value))
+    if name_of(data_type) == "timestamp":
+        return F.date_format(value, "yyyy-MM-dd HH:mm:ss.SSSSSSXXX")
+    return value.cast("string")
+
+
+def _holds_integer(column: SqlType, data_type: DataType) -> bool:
+    width = INTEGER_BYTES[name_of(data_type)]
+    if isinstance(column, sa.Integer):
+        return width <= (2 if isinstance(column, sa.SmallInteger) else 8 if isinstance(column, sa.BigInteger) else 4)
+    if isinstance(column, sa.REAL):
+        return width <= 2
+    if isinstance(column, sa.Float):
+        return width <= 4
+    return isinstance(column, sa.Numeric) and numeric_holds(column.precision, column.scale, data_type)
+
+
+def _holds_scalar(column: SqlType, data_type: DataType) -> bool:
+    name = name_of(data_type)
+    if name in ("float", "double"):
+        return isinstance(column, sa.Float) and (name == "float" or not isinstance(column, sa.REAL))
+    if name == "decimal":
+        is_exact = isinstance(column, sa.Numeric) and not isinstance(column, sa.Float)
+        return is_exact and numeric_holds(column.precision, column.scale, data_type)
+    if name in ("timestamp", "timestamp_ntz"):
+        return isinstance(column, sa.DateTime) and bool(column.timezone) == (name == "timestamp")
+    own = {"boolean": sa.Boolean, "binary": sa.LargeBinary, "date": sa.Date}.get(name)
+    return own is not None and isinstance(column, own)

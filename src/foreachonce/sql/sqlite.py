@@ -1,0 +1,191 @@
+"""SQLite: a local file; one task writes Arrow batches into one transaction.
+
+What SQLite has no type for is kept exactly, as text: decimals, dates, timestamps (UTC with a Z for an instant), NaN (which
+SQLite itself would turn into NULL), and nested values as JSON.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.expression import Select, TableClause
+
+from foreachonce.errors import SinkUnavailable, WriteFailed
+from foreachonce.sql.database import SqlType
+from foreachonce.sql.types import INTEGER_BYTES, digits, name_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import Column
+    from pyspark.sql.types import DataType
+
+_TYPES: dict[str, SqlType] = {
+    "tinyint": sa.SmallInteger(),
+    "smallint": sa.SmallInteger(),
+    "int": sa.Integer(),
+    "bigint": sa.BigInteger(),
+    "float": sa.REAL(),
+    "double": sa.DOUBLE(),
+    "boolean": sa.Boolean(),
+    "string": sa.Text(),
+    "decimal": sa.Text(),
+    "binary": sa.BLOB(),
+    "date": sa.Date(),
+    "timestamp": sa.TIMESTAMP(),
+    "timestamp_ntz": sa.TIMESTAMP(),
+    "array": sa.Text(),
+    "struct": sa.Text(),
+    "map": sa.Text(),
+    "variant": sa.Text(),
+}
+_NESTED = ("array", "struct", "map", "variant")
+# How long a writer waits for another one's transaction.
+_BUSY_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Sqlite:
+    """SQLite 3.24 or later, as Python brings it."""
+
+    guarantee: ClassVar[str] = "exactly once and atomic: rows and ledger entry are one SQLite transaction"
+    can_stage: ClassVar[bool] = False
+    finds_duplicate_keys: ClassVar[bool] = False
+
+    @contextmanager
+    def reading(self, url: URL) -> Iterator[Connection]:
+        """A connection in a deferred transaction, which takes no lock that a writer would wait for."""
+        with _open(url, executor=False) as connection:
+            try:
+                yield connection
+            except DBAPIError as error:
+                raise SinkUnavailable(f"cannot read {url.database}: {error.orig}") from None
+
+    @contextmanager
+    def writing(self, url: URL, *, executor: bool = False) -> Iterator[Connection]:
+        """A transaction that holds the file's write lock from its first statement on."""
+        with _open(url, executor=executor) as connection:
+            try:
+                with connection.execution_options(foreachonce_writes=True).begin():
+                    yield connection
+            except DBAPIError as error:
+                raise WriteFailed(f"SQLite refused it, nothing was written: {url.database}: {error.orig}") from None
+
+    def lock_schema(self, connection: Connection) -> None:
+        """The transaction holds the file's write lock already."""
+
+    def column_type(self, data_type: DataType) -> SqlType | None:
+        """The declared type; its affinity changes no value."""
+        return _TYPES.get(name_of(data_type))
+
+    def holds(self, column: SqlType, data_type: DataType) -> bool:
+        """Whether the column's affinity keeps every value as it is."""
+        name = name_of(data_type)
+        if isinstance(column, sa.types.NullType):
+            return True
+        if name in INTEGER_BYTES or name == "boolean":
+            return isinstance(column, sa.Integer | sa.Numeric | sa.Boolean)
+        if name in ("float", "double"):
+            return isinstance(column, sa.Numeric)
+        if name == "decimal" and isinstance(column, sa.Numeric):
+            return sum(digits(data_type)) <= 15
+        if name in ("date", "timestamp", "timestamp_ntz") and isinstance(column, sa.Date | sa.DateTime):
+            return isinstance(column, sa.Date) == (name == "date")
+        if name == "binary":
+            return isinstance(column, sa.LargeBinary)
+        return isinstance(column, sa.String) or (name in _NESTED and isinstance(column, sa.JSON))
+
+    def ship(self, column: Column, data_type: DataType, target: SqlType) -> Column:
+        """Nested values become JSON and decimals plain text in Spark's generated code."""
+        from pyspark.sql import functions as F
+
+        if name_of(data_type) in _NESTED:
+            return F.to_json(column, {"ignoreNullFields": "false"})
+        if name_of(data_type) == "decimal":
+            return column.cast("string")
+        return column
+
+    def load(
+        self, connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]
+    ) -> int:
+        """Insert the batches' rows with one prepared statement."""
+        quoted = connection.dialect.identifier_preparer
+        names = ", ".join(quoted.quote_identifier(name) for name in columns)
+        marks = ", ".join("?" * len(columns))
+        statement = f"INSERT INTO {quoted.format_table(table)} ({names}) VALUES ({marks})"
+        driver: Any = connection.connection.driver_connection
+        count = 0
+        for batch in batches:
+            try:
+                driver.executemany(statement, zip(*map(_values, batch.columns), strict=True))
+            except sqlite3.Error as error:
+                raise WriteFailed(f"SQLite refused a row of table {table.name!r}: {error}") from None
+            count += batch.num_rows
+        return count
+
+    def upsert(self, table: TableClause, columns: Sequence[str], key: Sequence[str], rows: Select[Any]) -> Insert:
+        """INSERT … SELECT … ON CONFLICT; the WHERE keeps SQLite from reading ON as a join's."""
+        insert = sqlite.insert(table).from_select(list(columns), rows.where(sa.true()))
+        changed = {name: insert.excluded[name] for name in columns if name not in key}
+        if not changed:
+            return insert.on_conflict_do_nothing(index_elements=list(key))
+        return insert.on_conflict_do_update(index_elements=list(key), set_=changed)
+
+
+@cache
+def _engine(url: URL, executor: bool) -> Engine:
+    # An executor must never make a new, empty file: it would be on another machine than the driver's.
+    mode = "rw" if executor else "rwc"
+    address = f"file:{quote(str(url.database))}?mode={mode}"
+
+    def connect() -> sqlite3.Connection:
+        # isolation_level=None: SQLAlchemy's events, not Python, begin the transactions.
+        return sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
+    sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("foreachonce_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def _open(url: URL, *, executor: bool) -> Iterator[Connection]:
+    try:
+        connection = _engine(url, executor).connect()
+    except DBAPIError as error:
+        where = "this executor" if executor else f"the folder {Path(str(url.database)).parent}"
+        raise SinkUnavailable(
+            f"cannot open the SQLite file {url.database} from {where}: {error.orig}. SQLite is a local file: the executors "
+            "must run on the driver's machine (master local[*]); for a cluster use PostgreSQL."
+        ) from None
+    with connection:
+        yield connection
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """An Arrow column as what SQLite binds."""
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+        return list(column.cast(pa.string()).to_pylist())
+    values = list(column.to_pylist())
+    if pa.types.is_floating(column.type):
+        return ["NaN" if value is not None and math.isnan(value) else value for value in values]
+    return values

@@ -1,0 +1,137 @@
+"""The table that rows go to: made on first use, or compared with the frame before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from foreachonce.errors import FrameError
+from foreachonce.sql.database import Database, SqlType
+
+if TYPE_CHECKING:
+    from pyspark.sql.types import StructType
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The table a sink writes to, and how.
+
+    Args:
+        table, schema: its name.
+        key: the columns that tell rows apart in a merge; empty for an append.
+        order_by: columns whose greatest values win where a batch holds a key more than once.
+    """
+
+    table: str
+    schema: str | None
+    key: tuple[str, ...] = ()
+    order_by: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.table}" if self.schema else self.table
+
+    def clause(self, columns: Sequence[str]) -> sa.TableClause:
+        """The table for statements, with just these columns."""
+        return sa.table(self.table, *(sa.column(name) for name in columns), schema=self.schema)
+
+
+def columns_of(
+    connection: Connection, database: Database, target: Target, frame: StructType, *, create: bool
+) -> dict[str, SqlType]:
+    """The table's types for the frame's columns, after everything was checked.
+
+    Raises:
+        FrameError: naming the table, the column, what was found and what to do.
+    """
+    _check_frame(target, frame)
+    inspector = sa.inspect(connection)
+    if not inspector.has_table(target.table, schema=target.schema):
+        if not create:
+            raise FrameError(f"table {target} does not exist; create it, or let the sink do it with create_table=True.")
+        _create(connection, database, target, frame)
+        inspector.clear_cache()
+    found = {column["name"]: column for column in inspector.get_columns(target.table, schema=target.schema)}
+    _check_names(target, frame, found)
+    for field in frame.fields:
+        column: SqlType = found[field.name]["type"]
+        if not database.holds(column, field.dataType):
+            raise FrameError(
+                f"table {target}: column {field.name!r} is {_sql_name(column, connection)}, which does not hold every value "
+                f"of the frame's {field.dataType.simpleString()}; cast the frame's column, or alter the table's."
+            )
+    if target.key:
+        _check_key(inspector, target)
+    return {field.name: found[field.name]["type"] for field in frame.fields}
+
+
+def _check_frame(target: Target, frame: StructType) -> None:
+    names = [field.name for field in frame.fields]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice or not names:
+        what = f"has column {twice[0]!r} more than once" if twice else "has no columns"
+        raise FrameError(f"table {target}: the frame {what}; name each column once with select or withColumnRenamed.")
+    for keyword, wanted in (("key", target.key), ("order_by", target.order_by)):
+        for name in wanted:
+            if name not in names:
+                raise FrameError(f"table {target}: {keyword}= names {name!r}, which the frame lacks; it has {_list(names)}.")
+
+
+def _check_names(target: Target, frame: StructType, found: dict[str, Any]) -> None:
+    names = frame.fieldNames()
+    extra = [name for name in names if name not in found]
+    if extra:
+        raise FrameError(
+            f"table {target}: the frame's column {extra[0]!r} is not in the table, which has {_list(found)}; "
+            "drop or rename it in the frame, or add it to the table."
+        )
+    for name, column in found.items():
+        is_filled = column["nullable"] or column.get("default") or column.get("identity") or column.get("computed")
+        if name not in names and not (is_filled or column.get("autoincrement") is True):
+            raise FrameError(
+                f"table {target}: column {name!r} is NOT NULL without a default, and the frame lacks it; "
+                "add it to the frame, or give it a default."
+            )
+
+
+def _check_key(inspector: sa.Inspector, target: Target) -> None:
+    """ON CONFLICT needs a unique index on just the key's columns."""
+    table, schema = target.table, target.schema
+    primary = inspector.get_pk_constraint(table, schema=schema)["constrained_columns"]
+    unique = [constraint["column_names"] for constraint in inspector.get_unique_constraints(table, schema=schema)]
+    indexes = [
+        index["column_names"]
+        for index in inspector.get_indexes(table, schema=schema)
+        if index["unique"] and not any("where" in option for option in index.get("dialect_options", {}))
+    ]
+    if not any(set(columns) == set(target.key) for columns in (primary, *unique, *indexes)):
+        raise FrameError(
+            f"table {target} has no unique index on key=({_list(target.key)}), so nothing would keep a key single; "
+            f"create one: create unique index on {target} ({', '.join(target.key)})."
+        )
+
+
+def _create(connection: Connection, database: Database, target: Target, frame: StructType) -> None:
+    columns = []
+    for field in frame.fields:
+        column_type = database.column_type(field.dataType)
+        if column_type is None:
+            raise FrameError(
+                f"table {target}: no column type holds the frame's {field.name!r} ({field.dataType.simpleString()}); "
+                "cast it, for example to string."
+            )
+        columns.append(sa.Column(field.name, column_type, primary_key=field.name in target.key, autoincrement=False))
+    database.lock_schema(connection)
+    table = sa.Table(target.table, sa.MetaData(), *columns, schema=target.schema)
+    table.create(connection, checkfirst=True)
+
+
+def _sql_name(column: SqlType, connection: Connection) -> str:
+    return "untyped" if isinstance(column, sa.types.NullType) else column.compile(dialect=connection.dialect)
+
+
+def _list(names: Sequence[str] | dict[str, Any]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,31 @@
+"""How wide Spark's numbers are. Pure."""
+
+from __future__ import annotations
+
+from pyspark.sql.types import DataType, DecimalType
+
+INTEGER_BYTES = {"tinyint": 1, "smallint": 2, "int": 4, "bigint": 8}
+_INTEGER_DIGITS = {"tinyint": 3, "smallint": 5, "int": 10, "bigint": 19}
+_TEXT = ("char", "varchar")
+
+
+def name_of(data_type: DataType) -> str:
+    """Spark's short name without parameters: ``decimal``, ``array``, ``timestamp_ntz``; char and varchar are ``string``."""
+    text = data_type.simpleString().split("(", 1)[0].split("<", 1)[0].split(" ", 1)[0]
+    return "string" if text in _TEXT else text
+
+
+def digits(data_type: DataType) -> tuple[int, int]:
+    """How many digits a decimal or integer type has before and after the point."""
+    if isinstance(data_type, DecimalType):
+        return data_type.precision - data_type.scale, data_type.scale
+    return _INTEGER_DIGITS[name_of(data_type)], 0
+
+
+def numeric_holds(precision: int | None, scale: int | None, data_type: DataType) -> bool:
+    """Whether ``numeric(precision, scale)`` holds every value of a decimal or integer type; None: no limit."""
+    if precision is None:
+        return True
+    whole, fraction = digits(data_type)
+    kept = scale or 0
+    return fraction <= kept and whole <= precision - kept

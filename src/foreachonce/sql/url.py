@@ -1,0 +1,105 @@
+"""Database addresses as people have them, and the secrets in them. Pure."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import quote_plus
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from foreachonce.errors import ConfigurationError
+
+DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg", "sqlite": "sqlite+pysqlite"}
+
+# What pgjdbc calls a parameter, and what libpq calls it; None where COPY has no use for it.
+# Source: https://jdbc.postgresql.org/documentation/use/ and libpq's "Parameter Key Words".
+PGJDBC = {
+    "ApplicationName": "application_name",
+    "connectTimeout": "connect_timeout",
+    "sslmode": "sslmode",
+    "sslrootcert": "sslrootcert",
+    "sslcert": "sslcert",
+    "sslkey": "sslkey",
+    "targetServerType": None,
+    "reWriteBatchedInserts": None,
+    "stringtype": None,
+    "prepareThreshold": None,
+    "defaultRowFetchSize": None,
+    "tcpKeepAlive": None,
+    "loginTimeout": None,
+    "socketTimeout": None,
+}
+
+
+def parse_url(text: object) -> URL:
+    """Understand ``postgresql://…``, ``postgres://…``, ``sqlite:///…`` and their ``jdbc:`` forms.
+
+    Raises:
+        ConfigurationError: not a text, not an address, or of a database that is not supported. Never names the secret.
+    """
+    if not isinstance(text, str) or not text:
+        raise ConfigurationError(f"url= must be a database address such as postgresql://user@host/db, not {type(text).__name__}.")
+    is_jdbc = text.startswith("jdbc:")
+    plain = _sqlite_path(text.removeprefix("jdbc:")) if is_jdbc else text
+    try:
+        url = make_url(plain)
+    except (ArgumentError, ValueError):
+        # The parser's own message would repeat the text, and with it the password.
+        raise ConfigurationError(
+            "url= is not a database address; expected is postgresql://user:password@host:port/database or "
+            "sqlite:///path. A password with special characters must be percent-encoded."
+        ) from None
+    name = url.drivername.split("+")[0]
+    if name not in DRIVERS:
+        raise ConfigurationError(f"url= names the database {name!r}; supported are postgresql and sqlite.")
+    if name == "sqlite" and url.database in (None, "", ":memory:"):
+        raise ConfigurationError("url= names an SQLite database in memory; exactly once needs a file: sqlite:///path.")
+    url = url.set(drivername=DRIVERS[name])
+    if name == "sqlite":
+        # A relative path would mean another file in a process that was started elsewhere.
+        return url.set(database=os.path.abspath(str(url.database)))
+    return _from_jdbc(url) if is_jdbc else url
+
+
+def _sqlite_path(text: str) -> str:
+    """``sqlite:path`` is how JDBC spells ``sqlite:///path``."""
+    rest = text.removeprefix("sqlite:")
+    return text if rest == text or rest.startswith("//") else f"sqlite:///{rest}"
+
+
+def _from_jdbc(url: URL) -> URL:
+    query = dict(url.query)
+    user, password = query.pop("user", url.username), query.pop("password", url.password)
+    if query.pop("ssl", None) == "true":
+        query.setdefault("sslmode", "verify-full")
+    schema = query.pop("currentSchema", None)
+    unknown = sorted(query.keys() - PGJDBC.keys())
+    if unknown:
+        raise ConfigurationError(
+            f"url= has the JDBC parameter {unknown[0]!r}, which has no counterpart here; write the address as "
+            "postgresql://…, with libpq's parameters."
+        )
+    known = {new: query[old] for old, new in PGJDBC.items() if new is not None and old in query}
+    if schema is not None:
+        known["options"] = f"-csearch_path={schema}"
+    return url.set(username=_one(user), password=_one(password), query=known)
+
+
+def _one(value: str | tuple[str, ...] | None) -> str | None:
+    return value[-1] if isinstance(value, tuple) else value
+
+
+def shown(url: URL) -> str:
+    """The address as it may be shown: no password, no parameters, no driver's name."""
+    plain = url.set(drivername=url.drivername.split("+")[0], query={})
+    return plain.render_as_string(hide_password=True)
+
+
+def scrub(text: str, url: URL) -> str:
+    """Take the address's secrets out of a text that a driver wrote."""
+    secrets = [url.password, *(value for key, value in url.query.items() if "password" in key.lower())]
+    for secret in secrets:
+        for form in (secret, quote_plus(secret)) if isinstance(secret, str) and secret else ():
+            text = text.replace(form, "***")
+    return text.strip()
