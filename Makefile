@@ -15,11 +15,11 @@ help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: setup ## Kill a streaming job over and over, and count its rows (SINK=sqlite | postgres)
-	@$(RUN) -m tools.services java $(if $(filter postgres,$(SINK)),postgres)
+	@sh tools/java.sh
 	@$(RUN) examples/demo/run.py --sink $(SINK) $(if $(SEED),--seed $(SEED))
 
 test: setup ## Run every test, against real databases
-	@$(RUN) -m tools.services java postgres
+	@sh tools/java.sh
 	@$(RUN) -m pytest $(ARGS)
 
 ##@ Work on it
@@ -29,14 +29,14 @@ unit: setup ## Run the tests that need neither Spark nor a database
 	@$(RUN) -m pytest tests/unit $(ARGS)
 
 soak: setup ## Kill drivers at ROUNDS seeded moments on each database (SEED repeats a run)
-	@$(RUN) -m tools.services java postgres
+	@sh tools/java.sh
 	@$(RUN) -m tests.acceptance.soak --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
 lint: setup ## Check style and types
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy
 
 bench: setup ## Measure against Spark's JDBC writer and a bare COPY
-	@$(RUN) -m tools.services java postgres
+	@sh tools/java.sh
 	@$(RUN) -m bench.append
 
 clean: ## Remove .venv and everything built
