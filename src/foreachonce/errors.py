@@ -43,13 +43,9 @@ class WriteFailed(ForeachOnceError):
     """The sink refused the rows. The transaction was rolled back: neither rows nor an entry were written."""
 
 
-class Unsettled(ForeachOnceError):
-    """A commit whose outcome only the ledger can tell; the runner reads it again before anything else happens."""
-
-
-class Conflict(Unsettled):
+class Conflict(ForeachOnceError):
     """Another writer appended to the stream first; this transaction, rows and entry, was rolled back."""
 
 
-class CommitInDoubt(Unsettled):
+class CommitInDoubt(ForeachOnceError):
     """The connection or the task was lost around COMMIT: the rows and the entry are both there, or neither is."""

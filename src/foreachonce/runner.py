@@ -10,7 +10,7 @@ from foreachonce._version import versions
 from foreachonce.decide import Decision, Refuse, Skip, Write, decide
 from foreachonce.entry import Entry, Found
 from foreachonce.epoch import Epoch
-from foreachonce.errors import Mismatch, Unsettled
+from foreachonce.errors import ForeachOnceError, Mismatch
 from foreachonce.faults import fault
 from foreachonce.refusal import explain
 from foreachonce.sink import Sink
@@ -58,17 +58,18 @@ def _commit(sink: Sink, rows: DataFrame, entry: Entry, resolved: Resolved) -> Ou
     epoch = resolved.epoch
     try:
         count = sink.commit(rows, entry)
-    except Unsettled as error:
+    except ForeachOnceError as error:
         return _settle(sink, error, resolved)
     fault("function-done")
     log.info("stream %r: batch %d written, %d rows (seq %d)", epoch.stream, epoch.batch_id, count, entry.seq)
     return "written"
 
 
-def _settle(sink: Sink, error: Unsettled, resolved: Resolved) -> Outcome:
-    """Read the ledger again after a commit of unknown outcome, and believe it.
+def _settle(sink: Sink, error: ForeachOnceError, resolved: Resolved) -> Outcome:
+    """Read the ledger again after a commit that failed, and believe it.
 
-    A commit that the server still carries out after this look does no harm: the entry is unique, so either it or the next
+    The reply may be lost though the server has committed, or another run may have written the batch or taken the stream
+    over; then that is what the user must hear. Otherwise the error stands. A commit that the server still carries out after this look does no harm: the entry is unique, so either it or the next
     attempt comes through, never both.
     """
     epoch = resolved.epoch

@@ -5,7 +5,7 @@
 3. ``check(frame)``: refuse a frame that does not fit, before anything is written.
 4. ``commit(frame, entry)``: write the frame's rows and the entry together, or neither.
 
-Where ``commit`` raises :class:`~foreachonce.errors.Unsettled`, the runner calls ``head`` again and believes the ledger.
+Where ``commit`` raises, the runner calls ``head`` again and believes the ledger.
 """
 
 from __future__ import annotations
@@ -65,5 +65,6 @@ class Sink(Protocol):
 
         Raises:
             WriteFailed: the sink refused the rows; nothing was written.
-            Unsettled: another writer was first, or the outcome is not known; the ledger tells.
+            Conflict: another writer was first; nothing was written.
+            CommitInDoubt: the outcome is not known; the ledger tells.
         """

@@ -41,7 +41,8 @@ class Database(Protocol):
         Raises:
             SinkUnavailable: no connection could be made.
             WriteFailed: the database refused a statement; nothing was written.
-            Unsettled: the connection was lost, or another writer was in the way; the ledger tells.
+            Conflict: another transaction was in the way; nothing was written.
+            CommitInDoubt: the connection was lost; the ledger tells.
         """
 
     def lock_schema(self, connection: Connection) -> None:

@@ -1,0 +1,35 @@
+"""A small Spark session for tests: two cores, no user interface, quiet."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+SMALL = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.memory": "2g",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.sql.session.timeZone": "America/New_York",
+    # Small Arrow batches, so that a small frame still is several of them.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "50",
+    "spark.log.level": "ERROR",
+}
+
+
+def session(master: str = "local[2]", **more: str) -> SparkSession:
+    """Start a session, or return the one that runs. ``more`` are settings, with ``_`` for each dot of their names."""
+    from pyspark.sql import SparkSession
+
+    # Otherwise the executors run the first python3 on the path, which may not have this library.
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    builder = SparkSession.builder.master(master).appName("foreachonce-tests")
+    for key, value in {**SMALL, **{key.replace("_", "."): value for key, value in more.items()}}.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()

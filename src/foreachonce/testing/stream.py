@@ -1,0 +1,95 @@
+"""A stream of small files, and the ways in which its checkpoint can break."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.streaming import DataStreamWriter
+
+SCHEMA = "id bigint, value string"
+BatchFunction = Callable[["DataFrame", int], Any]
+
+
+def open_stream(spark: SparkSession, source: Path, *, limit: int) -> DataFrame:
+    """The streaming frame over the folder's files, ``limit`` of them a batch."""
+    return spark.readStream.schema(SCHEMA).option("maxFilesPerTrigger", limit).json(str(source))
+
+
+class FileStream:
+    """A file source and a checkpoint in one folder.
+
+    Args:
+        spark: the session that runs the queries.
+        folder: where the source, the checkpoint and its copies go.
+    """
+
+    def __init__(self, spark: SparkSession, folder: Path) -> None:
+        self.spark = spark
+        self.source = folder / "source"
+        self.checkpoint = folder / "checkpoint"
+        self.source.mkdir(parents=True, exist_ok=True)
+
+    def feed(self, *files: Iterable[int]) -> None:
+        """Add a file for each list of ids; their times of change keep their order."""
+        for ids in files:
+            number = len(list(self.source.glob("*.json")))
+            path = self.source / f"{number:05}.json"
+            lines = (json.dumps({"id": number, "value": f"value {number}"}) for number in ids)
+            path.with_suffix(".tmp").write_text("\n".join(lines) + "\n")
+            os.utime(path.with_suffix(".tmp"), (number + 1, number + 1))
+            path.with_suffix(".tmp").rename(path)
+
+    def ids(self) -> list[int]:
+        """Every id that was fed, in order."""
+        lines = (line for path in self.source.glob("*.json") for line in path.read_text().splitlines())
+        return sorted(json.loads(line)["id"] for line in lines if line)
+
+    def run(
+        self,
+        function: BatchFunction,
+        *,
+        limit: int = 1,
+        name: str | None = None,
+        change: Callable[[DataFrame], DataFrame] = lambda frame: frame,
+        output_mode: str = "append",
+        **options: str,
+    ) -> str:
+        """Run every batch that is there and return the run's id; an error in a batch is raised."""
+        frame = change(open_stream(self.spark, self.source, limit=limit))
+        writer: DataStreamWriter = frame.writeStream.foreachBatch(function).outputMode(output_mode).options(**options)
+        writer = writer.queryName(name) if name else writer
+        query = writer.option("checkpointLocation", str(self.checkpoint)).trigger(availableNow=True).start()
+        query.awaitTermination()
+        return str(query.runId)
+
+    def forget_commit(self) -> int:
+        """Take the newest batch's ``commits/N`` away, as a crash just before it would; return its number."""
+        newest = max(int(path.name) for path in (self.checkpoint / "commits").iterdir() if path.name.isdigit())
+        self._remove(f"commits/{newest}")
+        return newest
+
+    def lose_checkpoint(self) -> None:
+        """Delete the whole checkpoint."""
+        shutil.rmtree(self.checkpoint)
+
+    def copy_checkpoint(self, name: str) -> Path:
+        """Copy the checkpoint as it is now."""
+        return Path(shutil.copytree(self.checkpoint, self.checkpoint.parent / name))
+
+    def restore_checkpoint(self, copy: Path) -> None:
+        """Put an older copy in the checkpoint's place."""
+        self.lose_checkpoint()
+        shutil.copytree(copy, self.checkpoint)
+
+    def _remove(self, path: str) -> None:
+        file = self.checkpoint / path
+        file.unlink()
+        # Spark would take a checksum that stays behind for another query's file.
+        file.with_name(f".{file.name}.crc").unlink(missing_ok=True)

@@ -1,0 +1,113 @@
+"""Kill drivers at seeded random moments and count every row: ``python -m tests.acceptance.soak --rounds 50 --seed 7``."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from foreachonce import JdbcSink
+from foreachonce.chain import breaks
+from foreachonce.testing.driver import Driver, Job, Victim
+from foreachonce.testing.postgres import database, postgres
+from foreachonce.testing.stream import FileStream
+from tests.acceptance.reader import Reader, file_ids
+
+VICTIMS: tuple[Victim, ...] = ("python", "jvm", "all", "executors")
+CLUSTER = "local-cluster[2,1,1024]"
+# A batch takes about 0.3 s on two cores, so a kill falls into any step of one of the first ten.
+LONGEST_LIFE = 3.0
+FILES_A_ROUND = 8
+
+
+@dataclass
+class Report:
+    """What a soak has found."""
+
+    kills: Counter[Victim] = field(default_factory=Counter)
+    expected: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    parts_seen: int = 0
+    breaks: int = 0
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every row is there once, and no reader saw a part of a batch."""
+        return not (self.lost or self.duplicated or self.parts_seen or self.breaks)
+
+
+def soak(url: str, folder: Path, *, rounds: int, seed: int, path: str = "auto", say=lambda line: None) -> Report:
+    """Run ``rounds`` drivers one after the other on one stream, kill each at a random moment, and count."""
+    chance = random.Random(seed)
+    sink = JdbcSink(url, table="events", stream="s", path=path)
+    stream = FileStream(None, folder)
+    report = Report()
+    with Reader(url) as reader:
+        while sum(report.kills.values()) < rounds:
+            victim = VICTIMS[sum(report.kills.values()) % len(VICTIMS)]
+            _feed(stream)
+            if _kill_one(sink, stream, victim, chance):
+                report.kills[victim] += 1
+                say(f"kill {sum(report.kills.values())} of {rounds}: {victim}, {reader.looks} looks, {len(reader.parts)} parts")
+        with Driver(Job(sink, stream.source, stream.checkpoint)) as driver:
+            assert driver.wait() == 0, driver.log()
+    _count(report, stream.ids(), reader, sink)
+    return report
+
+
+def _feed(stream: FileStream) -> None:
+    first = len(list(stream.source.glob("*.json")))
+    stream.feed(*(file_ids(first + number) for number in range(FILES_A_ROUND)))
+
+
+def _kill_one(sink: JdbcSink, stream: FileStream, victim: Victim, chance: random.Random) -> bool:
+    """Start a driver and kill a part of it; whether it was still at work. Its other parts die, or go on for a while."""
+    life, linger = chance.uniform(0.1, LONGEST_LIFE), chance.choice((0.0, 0.5))
+    is_cluster = victim == "executors"
+    job = Job(sink, stream.source, stream.checkpoint, limit=1, master=CLUSTER if is_cluster else "local[2]")
+    with Driver(job) as driver:
+        driver.wait_until_ready()
+        time.sleep(life)
+        was_at_work = driver.is_running
+        driver.kill(victim)
+        if is_cluster:
+            driver.wait()  # Spark starts another executor and goes on
+        time.sleep(linger)
+    return was_at_work
+
+
+def _count(report: Report, expected: list[int], reader: Reader, sink: JdbcSink) -> None:
+    reader.look()
+    found = Counter(reader.ids())
+    report.expected = len(expected)
+    report.lost = sum(1 for number in expected if number not in found)
+    report.duplicated = sum(times - 1 for times in found.values())
+    report.parts_seen = len(reader.parts)
+    report.breaks = len(list(breaks(sink.ledger.entries("s"))))
+
+
+def main() -> int:
+    """Soak both databases and print what was found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=50, help="kills on each database")
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="repeats a run's random moments")
+    arguments = parser.parse_args()
+    print(f"seed {arguments.seed}", flush=True)
+    with postgres() as server, database(server) as url, TemporaryDirectory(prefix="foreachonce-soak-") as folder:
+        places = {"sqlite": f"sqlite:///{folder}/sink.db", "postgres": url}
+        reports = {}
+        for name, place in places.items():
+            reports[name] = soak(place, Path(folder, name), rounds=arguments.rounds, seed=arguments.seed,
+                                 say=lambda line, name=name: print(f"{name}: {line}", flush=True))  # fmt: skip
+            print(f"{name}: {reports[name]}", flush=True)
+    return 0 if all(report.is_clean for report in reports.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

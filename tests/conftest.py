@@ -1,0 +1,45 @@
+"""One Spark session and one PostgreSQL, shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from foreachonce.testing.postgres import NoPostgres, database, postgres
+from foreachonce.testing.spark import session
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    spark = session()
+    yield spark
+    spark.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """A superuser's address. Missing it fails the run in CI; by hand it may be skipped, loudly."""
+    if os.environ.get("FOREACHONCE_SKIP_POSTGRES") and not os.environ.get("CI"):
+        pytest.skip("FOREACHONCE_SKIP_POSTGRES is set: NOTHING IS TESTED ON POSTGRESQL")
+    try:
+        with postgres() as url:
+            yield url
+    except NoPostgres as error:
+        pytest.fail(str(error))
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """The address of a new, empty database."""
+    with database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The address of a new file."""
+    return f"sqlite:///{tmp_path / 'sink.db'}"
