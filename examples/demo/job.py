@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Callable
 
-import flights
 import jdbc
 from pyspark.sql import DataFrame, SparkSession
 
@@ -17,6 +16,10 @@ from foreachonce import JdbcSink
 
 TABLE = "flights"
 STREAM = "flights"
+COLUMNS = (
+    "flight_id int, time_hour string, carrier string, flight int, tailnum string, origin string, dest string, "
+    "dep_delay int, arr_delay int, air_time int, distance int"
+)
 FILES_A_BATCH = 4
 
 
@@ -39,18 +42,16 @@ SIDES: dict[str, Callable[[str], Callable[[DataFrame, int], None]]] = {"plain": 
 
 def run(side: str, url: str, source: str, checkpoint: str, jar: str) -> None:
     """Write every file that is not yet written, then end."""
-    flow = session(jar).readStream.schema(flights.COLUMNS).option("maxFilesPerTrigger", FILES_A_BATCH).parquet(source)
-    query = flow.writeStream.foreachBatch(SIDES[side](url)).option("checkpointLocation", checkpoint)
+    files = session(jar).readStream.schema(COLUMNS).option("maxFilesPerTrigger", FILES_A_BATCH).parquet(source)
+    query = files.writeStream.foreachBatch(SIDES[side](url)).option("checkpointLocation", checkpoint)
     query.trigger(availableNow=True).start().awaitTermination()
 
 
 def session(jar: str) -> SparkSession:
-    """A small Spark that starts fast, the same for both sides."""
+    """A small Spark, the same for both sides."""
     builder = SparkSession.builder.appName("flights").master("local[2]").config("spark.jars", jar)
     # A task for each file: like most jobs, this one has more tasks in a batch than cores.
-    builder = builder.config("spark.sql.files.minPartitionNum", FILES_A_BATCH)
-    builder = builder.config("spark.driver.extraJavaOptions", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
-    builder = builder.config("spark.driver.memory", "1g").config("spark.sql.shuffle.partitions", 2)
+    builder = builder.config("spark.sql.files.minPartitionNum", FILES_A_BATCH).config("spark.driver.memory", "1g")
     return builder.config("spark.ui.enabled", "false").config("spark.log.level", "ERROR").getOrCreate()
 
 

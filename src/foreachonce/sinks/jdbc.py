@@ -140,9 +140,9 @@ class JdbcSink:
         return _checked_columns(self._database, self.ledger.url, self._target, frame.schema.json(), self._create)
 
     def _ship(self, frame: DataFrame, columns: dict[str, SqlType]) -> DataFrame:
-        fields = [(field.name, frame[backticked(field.name)], field.dataType) for field in frame.schema.fields]
-        ship = self._database.ship
-        return frame.select(*(ship(column, kind, columns[name]).alias(name) for name, column, kind in fields))
+        """The frame as the database can load it. Columns go by place: mapInArrow cannot name a column with a dot."""
+        fields = [(frame[backticked(field.name)], field.dataType, columns[field.name]) for field in frame.schema.fields]
+        return frame.select(*(self._database.ship(*field).alias(f"c{place}") for place, field in enumerate(fields)))
 
     def _is_direct(self, frame: DataFrame) -> bool:
         if self._path != "auto" or not self._database.can_stage:

@@ -44,7 +44,7 @@ _SCALARS: dict[str, SqlType] = {
 }
 _NESTED = ("struct", "map", "array", "variant")
 # A text is parsed by the server for any type but these, where a Spark type of its own is the right one.
-_NOT_FOR_TEXT = (sa.Integer, sa.Numeric, sa.Boolean, sa.Date, sa.DateTime, sa.Time, sa.LargeBinary, sa.Interval, sa.ARRAY)
+_NOT_FOR_TEXT = (sa.Integer, sa.Numeric, sa.Float, sa.Boolean, sa.Date, sa.DateTime, sa.Time, sa.LargeBinary, sa.Interval, sa.ARRAY)
 # Any 64-bit number does; all foreachonce processes must use the same.
 _SCHEMA_LOCK = 0x666F7265616368
 

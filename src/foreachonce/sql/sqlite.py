@@ -97,9 +97,9 @@ class Sqlite:
         if isinstance(column, sa.types.NullType):
             return True
         if name in INTEGER_BYTES or name == "boolean":
-            return isinstance(column, sa.Integer | sa.Numeric | sa.Boolean)
+            return isinstance(column, sa.Integer | sa.Numeric | sa.Float | sa.Boolean)
         if name in ("float", "double"):
-            return isinstance(column, sa.Numeric)
+            return isinstance(column, sa.Numeric | sa.Float)
         if name == "decimal" and isinstance(column, sa.Numeric):
             return sum(digits(data_type)) <= 15
         if name in ("date", "timestamp", "timestamp_ntz") and isinstance(column, sa.Date | sa.DateTime):
@@ -132,7 +132,7 @@ class Sqlite:
             try:
                 driver.executemany(statement, zip(*map(_values, batch.columns), strict=True))
             except sqlite3.Error as error:
-                raise WriteFailed(f"SQLite refused a row of table {table.name!r}: {error}") from None
+                raise WriteFailed(f"SQLite refused a row of table {table.name!r}, nothing was written: {error}") from None
             count += batch.num_rows
         return count
 

@@ -1,0 +1,53 @@
+"""How a driver is launched: its command and environment, the same for both sides, and classes that load fast."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import flights
+from jdbc import IVY, driver_jar
+from job import FILES_A_BATCH
+
+# The demo starts a dozen drivers, and most of a start is Java reading Spark's classes: they are kept in an archive that
+# is mapped into memory. A Java that did not write it passes over it.
+ARCHIVE = IVY / "classes.jsa"
+JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData"
+
+
+def command(side: str, sink: str, source: Path, checkpoint: Path) -> list[str]:
+    """The driver's command line."""
+    job = Path(__file__).with_name("job.py")
+    return [sys.executable, str(job), side, str(source), str(checkpoint), str(driver_jar(sink))]
+
+
+def environment(url: str, scratch: Path, archive: str = f"-XX:SharedArchiveFile={ARCHIVE}") -> dict[str, str]:
+    """The driver's environment. What a killed driver leaves behind stays in ``scratch``."""
+    return {
+        **os.environ,
+        "DATABASE_URL": url,
+        "PYSPARK_PYTHON": sys.executable,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_LOCAL_DIRS": str(scratch),
+        "SPARK_SUBMIT_OPTS": f"{JAVA} -Djava.io.tmpdir={scratch} {archive}",
+        "TMPDIR": str(scratch),
+    }
+
+
+def prepare(sink: str) -> None:
+    """Fetch the JDBC driver, and run the job once for Java to write its archive; where both are there, do nothing."""
+    driver_jar(sink)
+    if ARCHIVE.exists():
+        return
+    with TemporaryDirectory(prefix="foreachonce-demo-") as name:
+        folder, fresh = Path(name), ARCHIVE.with_suffix(".new")
+        flights.write_files(folder / "input", FILES_A_BATCH)
+        variables = environment(f"sqlite:///{folder}/sink.db", folder, f"-XX:ArchiveClassesAtExit={fresh}")
+        arguments = command("foreachonce", sink, folder / "input", folder / "checkpoint")
+        # The pipe is closed when the driver's Java has ended too, with the archive written.
+        subprocess.run(arguments, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True)
+        if fresh.exists():
+            fresh.replace(ARCHIVE)

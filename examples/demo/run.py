@@ -1,0 +1,108 @@
+"""The demo: a streaming job is killed over and over, as it is written today and with foreachonce; then SQL counts the rows.
+
+Both sides read the same files in the same batches, and are killed at the same moments: in the same batches, after the same
+share of the time that a batch usually takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import flights
+import launch
+from driver import DriverFailed
+from job import FILES_A_BATCH, SIDES, STREAM, once
+from killer import plan
+from show import Show
+from side import Side
+from sinks import SINKS, databases
+
+from foreachonce.testing.postgres import NoPostgres
+
+BATCHES = 30
+KILLS = 6
+SHOWN_ENTRIES = 5
+
+
+def main(sink: str, seed: int) -> int:
+    """Run the demo; 0 where foreachonce has written every row once."""
+    with Show(SIDES, BATCHES) as show:
+        show.say(f"seed {seed}: make demo SINK={sink} SEED={seed} plans the same kills again")
+        with set_up(sink, show) as sides:
+            begun = time.monotonic()
+            compare(sides, seed, show)
+            report(sides, show)
+            show.say(f"{time.monotonic() - begun:.0f} s after set-up")
+            return verdict(sides[-1], show)
+
+
+@contextmanager
+def set_up(sink: str, show: Show) -> Iterator[list[Side]]:
+    """Make ready what the comparison needs, and yield both sides; nothing of it is left afterwards."""
+    show.say("set-up: JDBC driver, input files, databases")
+    launch.prepare(sink)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="foreachonce-demo-")))
+        batch_rows = FILES_A_BATCH * flights.write_files(folder / "input", BATCHES * FILES_A_BATCH)
+        urls = stack.enter_context(databases(sink, list(SIDES), folder))
+        sides = [Side(name, sink=sink, url=urls[name], folder=folder, batch_rows=batch_rows, show=show) for name in SIDES]
+        yield [stack.enter_context(side) for side in sides]
+
+
+def compare(sides: list[Side], seed: int, show: Show) -> None:
+    """Kill both sides at the same moments, then let both come to their end."""
+    show.say(f"{flights.TOTAL:,} flights in {BATCHES} batches; {KILLS} times each driver gets SIGKILL amid a batch")
+    for moment in plan(random.Random(seed), kills=KILLS, first=3, apart=4):
+        for side in sides:
+            side.kill(moment)
+    for side in sides:
+        side.finish()
+
+
+def report(sides: list[Side], show: Show) -> None:
+    """Print what SQL counts in both tables, and the end of foreachonce's ledger."""
+    counts = {side: side.table.count() for side in sides}
+    show.table(
+        "Counted in the database",
+        {"": "left"} | dict.fromkeys(("rows expected", "written", "duplicated", "lost", "kills survived"), "right"),
+        [(side.name, flights.TOTAL, n.written, n.duplicated, n.lost, side.kills) for side, n in counts.items()],
+    )
+    entries = list(once(sides[-1].url).ledger.entries(STREAM))
+    show.entries(f"The last {SHOWN_ENTRIES} of {len(entries)} ledger entries", entries[-SHOWN_ENTRIES:])
+
+
+def verdict(side: Side, show: Show) -> int:
+    """The exit code: 0 where every flight is there once, and the ledger knows of each."""
+    count = side.table.count()
+    ledger = sum(entry.rows or 0 for entry in once(side.url).ledger.entries(STREAM))
+    if (count.written, count.duplicated, count.lost, ledger) == (flights.TOTAL, 0, 0, flights.TOTAL):
+        show.say(f"{side.name}: every flight is there, exactly once")
+        return 0
+    show.say(f"{side.name} HAS FAILED: {count}, {ledger:,} rows in the ledger, where {flights.TOTAL:,} were expected")
+    return 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sink", choices=SINKS, default="sqlite", help="where the rows go")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="plans the kills of an earlier run again")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    # A polite end is an end all the same: what was started is stopped, what was made is removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        sys.exit(main(**vars(_arguments())))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (DriverFailed, NoPostgres) as error:
+        sys.exit(str(error))

@@ -1,0 +1,69 @@
+"""The databases: one of its own for each side, and what SQL counts in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+from flights import TOTAL
+from jdbc import PACKAGES
+from job import COLUMNS, TABLE
+
+from foreachonce.testing.postgres import database, postgres
+
+SINKS = tuple(PACKAGES)
+
+
+@contextmanager
+def databases(sink: str, names: Sequence[str], folder: Path) -> Iterator[dict[str, str]]:
+    """Yield the address of a new database for each name."""
+    with ExitStack() as stack:
+        if sink == "sqlite":
+            yield {name: f"sqlite:///{folder}/{name}.db" for name in names}
+        else:
+            server = stack.enter_context(postgres())
+            yield {name: stack.enter_context(database(server)) for name in names}
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a table holds."""
+
+    written: int
+    different: int
+
+    @property
+    def duplicated(self) -> int:
+        """The rows that are there once too often."""
+        return self.written - self.different
+
+    @property
+    def lost(self) -> int:
+        """The flights that are not there."""
+        return TOTAL - self.different
+
+
+class Table:
+    """A side's table. It is made by the demo, so that both sides start with the same."""
+
+    def __init__(self, url: str) -> None:
+        address = url.replace("postgresql://", "postgresql+psycopg://", 1)
+        self._engine = sa.create_engine(address, poolclass=sa.NullPool)
+        with self._engine.begin() as connection:
+            connection.execute(sa.text(f"create table {TABLE} ({COLUMNS.replace('string', 'text')})"))
+
+    def count(self) -> Count:
+        """Count all rows, and the different flights among them."""
+        return Count(*self._row(f"select count(*), count(distinct flight_id) from {TABLE}"))
+
+    def held(self, flight_ids: range) -> int:
+        """Count how many of these flights are there."""
+        ids = f"flight_id >= {flight_ids.start} and flight_id < {flight_ids.stop}"
+        return self._row(f"select count(distinct flight_id) from {TABLE} where {ids}")[0]
+
+    def _row(self, query: str) -> sa.Row[tuple[int, ...]]:
+        with self._engine.connect() as connection:
+            return connection.execute(sa.text(query)).one()

@@ -1,0 +1,34 @@
+"""The two databases, and a batch that comes from a real stream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from foreachonce.sql.url import parse_url
+from foreachonce.testing.stream import FileStream
+
+
+@pytest.fixture(params=["sqlite_url", "postgres_url"])
+def url(request) -> str:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def stream(spark, tmp_path: Path) -> FileStream:
+    return FileStream(spark, tmp_path)
+
+
+@pytest.fixture
+def query(url):
+    """Run one SQL statement in a transaction of its own; return its rows."""
+    engine = sa.create_engine(parse_url(url), poolclass=sa.NullPool)
+
+    def run(statement: str):
+        with engine.begin() as connection:
+            result = connection.execute(sa.text(statement))
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+    return run
