@@ -11,7 +11,7 @@ import psutil
 from checkpoint import Checkpoint
 
 
-class DriverFailed(Exception):
+class DriverError(Exception):
     """The driver has ended by itself, with an error."""
 
 
@@ -42,7 +42,7 @@ class Driver:
         """Whether it is still at work; False where it has written everything."""
         code = self._process.poll() if self._process else 0
         if code:
-            raise DriverFailed(f"a driver has failed ({code}):\n{self._log.read_text(errors='replace')[-5000:]}")
+            raise DriverError(f"a driver has failed ({code}):\n{self._log.read_text(errors='replace')[-5000:]}")
         return code is None
 
     def kill(self) -> None:
@@ -54,9 +54,11 @@ class Driver:
             psutil.wait_procs(members, timeout=1)
 
     def _members(self) -> list[psutil.Process]:
-        members = []
-        for process in psutil.process_iter() if self._process else ():
-            with suppress(OSError, psutil.Error):
-                if os.getsid(process.pid) == self._process.pid and process.status() != psutil.STATUS_ZOMBIE:
-                    members.append(process)
-        return members
+        return [process for process in psutil.process_iter() if self._process and _is_of(self._process.pid, process)]
+
+
+def _is_of(session: int, process: psutil.Process) -> bool:
+    try:
+        return os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE
+    except (OSError, psutil.Error):
+        return False

@@ -40,7 +40,7 @@ def driver_jar(sink: str) -> Path:
     jar = IVY / "jars" / f"{group}_{artifact}-{version}.jar"
     if not jar.exists():
         fetch = [sys.executable, "-c", _FETCH, PACKAGES[sink], str(IVY)]
-        done = subprocess.run(fetch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        done = subprocess.run(fetch, capture_output=True, text=True, check=False)
         if not jar.exists():
-            sys.exit(f"{done.stdout[-3000:]}\nSpark could not fetch the JDBC driver {PACKAGES[sink]}; its words are above.")
+            sys.exit(f"{done.stderr[-5000:]}\nSpark could not fetch the JDBC driver {PACKAGES[sink]}; its words are above.")
     return jar

@@ -24,7 +24,7 @@ FILES_A_BATCH = 4
 
 
 def plain(url: str) -> Callable[[DataFrame, int], None]:
-    """As it is written today: each batch is appended by Spark's own JDBC writer."""
+    """As it is written today: Spark's own JDBC writer appends each batch, every task in a transaction of its own."""
 
     def append(batch: DataFrame, batch_id: int) -> None:
         batch.write.format("jdbc").options(**jdbc.options(url), dbtable=TABLE).mode("append").save()
@@ -33,7 +33,7 @@ def plain(url: str) -> Callable[[DataFrame, int], None]:
 
 
 def once(url: str) -> JdbcSink:
-    """With foreachonce: the sink is the foreachBatch function."""
+    """With foreachonce: the sink is the foreachBatch function; a batch is one transaction, with its ledger entry."""
     return JdbcSink(url, table=TABLE, stream=STREAM)
 
 

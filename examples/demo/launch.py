@@ -47,7 +47,9 @@ def prepare(sink: str) -> None:
         flights.write_files(folder / "input", FILES_A_BATCH)
         variables = environment(f"sqlite:///{folder}/sink.db", folder, f"-XX:ArchiveClassesAtExit={fresh}")
         arguments = command("foreachonce", sink, folder / "input", folder / "checkpoint")
-        # The pipe is closed when the driver's Java has ended too, with the archive written.
-        subprocess.run(arguments, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True)
+        # Its output ends when its Java has ended too, with the archive written.
+        done = subprocess.run(arguments, env=variables, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{done.stderr[-5000:]}\nThe job does not run even without kills; its words are above.")
         if fresh.exists():
             fresh.replace(ARCHIVE)

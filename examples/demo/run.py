@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import flights
 import launch
-from driver import DriverFailed
+from driver import DriverError
 from job import FILES_A_BATCH, SIDES, STREAM, once
 from killer import plan
 from show import Show
@@ -104,5 +104,5 @@ if __name__ == "__main__":
         sys.exit(main(**vars(_arguments())))
     except KeyboardInterrupt:
         sys.exit(130)
-    except (DriverFailed, NoPostgres) as error:
+    except (DriverError, NoPostgres) as error:
         sys.exit(str(error))

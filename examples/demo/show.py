@@ -33,7 +33,7 @@ class Show:
             SpinnerColumn(),
             TextColumn("{task.description:11}"),
             BarColumn(),
-            TextColumn("{task.completed:>2} of {task.total} batches, {task.fields[rows]:,} rows, {task.fields[kills]} kills"),
+            TextColumn("{task.completed:>2}/{task.total} batches, {task.fields[rows]:>7,} rows, {task.fields[kills]} kills"),
             console=self._console,
             disable=not self._console.is_terminal,
         )

@@ -57,13 +57,14 @@ class Table:
 
     def count(self) -> Count:
         """Count all rows, and the different flights among them."""
-        return Count(*self._row(f"select count(*), count(distinct flight_id) from {TABLE}"))
+        written, different = self._numbers(f"select count(*), count(distinct flight_id) from {TABLE}")
+        return Count(written, different)
 
     def held(self, flight_ids: range) -> int:
         """Count how many of these flights are there."""
         ids = f"flight_id >= {flight_ids.start} and flight_id < {flight_ids.stop}"
-        return self._row(f"select count(distinct flight_id) from {TABLE} where {ids}")[0]
+        return self._numbers(f"select count(distinct flight_id) from {TABLE} where {ids}")[0]
 
-    def _row(self, query: str) -> sa.Row[tuple[int, ...]]:
+    def _numbers(self, query: str) -> list[int]:
         with self._engine.connect() as connection:
-            return connection.execute(sa.text(query)).one()
+            return list(connection.execute(sa.text(query)).one())
