@@ -1,0 +1,1 @@
+"""Speed, as ratios of one run: ``make bench``."""

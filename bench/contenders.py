@@ -36,13 +36,13 @@ def bare_copy(url: str) -> BatchFunction:
         from pyarrow import csv
 
         options, rows = csv.WriteOptions(include_header=False), 0
-        with psycopg.connect(url) as connection, connection.cursor() as cursor:
-            with cursor.copy("copy lineitem from stdin (format csv)") as stream:
-                for batch in batches:
-                    sink = pa.BufferOutputStream()
-                    csv.write_csv(batch, sink, options)
-                    stream.write(memoryview(sink.getvalue()))
-                    rows += batch.num_rows
+        statement = "copy lineitem from stdin (format csv)"
+        with psycopg.connect(url) as connection, connection.cursor() as cursor, cursor.copy(statement) as stream:
+            for batch in batches:
+                sink = pa.BufferOutputStream()
+                csv.write_csv(batch, sink, options)
+                stream.write(memoryview(sink.getvalue()))
+                rows += batch.num_rows
         yield pa.RecordBatch.from_pydict({"rows": [rows]})
 
     return lambda frame, batch_id: frame.mapInArrow(copy, "rows long").collect()

@@ -1,9 +1,9 @@
 """Exactly once for PySpark's foreachBatch: one ledger entry, committed in the same transaction as the data.
 
-    from foreachonce import JdbcSink
+from foreachonce import JdbcSink
 
-    orders = JdbcSink("postgresql://app@db/shop", table="orders", stream="orders")
-    events.writeStream.foreachBatch(orders).option("checkpointLocation", path).start()
+orders = JdbcSink("postgresql://app@db/shop", table="orders", stream="orders")
+events.writeStream.foreachBatch(orders).option("checkpointLocation", path).start()
 """
 
 from foreachonce.decorator import exactly_once

@@ -24,5 +24,5 @@ def names(keyword: str, value: str | Sequence[str] | None) -> tuple[str, ...]:
     """One column's name or several, as a tuple."""
     listed = (value,) if isinstance(value, str) else tuple(value or ())
     if not all(isinstance(name, str) and name for name in listed) or len(set(listed)) != len(listed):
-        raise ConfigurationError(f"{keyword}={value!r} must be column names, each once, such as [\"order_id\"].")
+        raise ConfigurationError(f'{keyword}={value!r} must be column names, each once, such as ["order_id"].')
     return listed

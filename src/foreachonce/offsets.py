@@ -27,8 +27,10 @@ def order(offset: str | None, other: str | None) -> Order:
 
 def _steps(left: JsonValue, right: JsonValue) -> Iterator[Order]:
     if isinstance(left, dict) and isinstance(right, dict):
-        yield from ("ahead" for key in left.keys() - right.keys())
-        yield from ("behind" for key in right.keys() - left.keys())
+        if left.keys() - right.keys():
+            yield "ahead"
+        if right.keys() - left.keys():
+            yield "behind"
         for key in left.keys() & right.keys():
             yield from _steps(left[key], right[key])
     elif left == right:

@@ -37,7 +37,8 @@ def _mend(reason: Reason, entry: Entry, epoch: Epoch) -> str:
         )
     if epoch.query_id != entry.query_id:
         cause = (
-            "  The query id differs: the checkpoint was lost, deleted or replaced, or two queries share this stream's name.\n"
+            "  The query id differs: the checkpoint was lost, deleted or replaced, or two queries share this stream's\n"
+            "  name.\n"
             f"  To mend it: put back the checkpoint whose metadata holds id {entry.query_id}; or, if this is another "
             "query,\n  give it a stream= of its own."
         )
@@ -46,7 +47,7 @@ def _mend(reason: Reason, entry: Entry, epoch: Epoch) -> str:
             "  The checkpoint or the sink was put back to another moment than the other.\n"
             f"  To mend it: put back the checkpoint that goes on after batch {entry.batch_id}."
         )
-    return f"{cause}\n  To write this batch in spite of it, once, start with on_mismatch=\"write\"; the ledger will say so."
+    return f'{cause}\n  To write this batch in spite of it, once, start with on_mismatch="write"; the ledger will say so.'
 
 
 def _span(starts: str, ends: str) -> str:

@@ -69,8 +69,8 @@ def _settle(sink: Sink, error: ForeachOnceError, resolved: Resolved) -> Outcome:
     """Read the ledger again after a commit that failed, and believe it.
 
     The reply may be lost though the server has committed, or another run may have written the batch or taken the stream
-    over; then that is what the user must hear. Otherwise the error stands. A commit that the server still carries out after this look does no harm: the entry is unique, so either it or the next
-    attempt comes through, never both.
+    over; then that is what the user must hear. Otherwise the error stands. A commit that the server still carries out
+    after this look does no harm: the entry is unique, so either it or the next attempt comes through, never both.
     """
     epoch = resolved.epoch
     again: Found = sink.head(epoch)

@@ -20,8 +20,9 @@ from tests.acceptance.reader import Reader, file_ids
 
 VICTIMS: tuple[Victim, ...] = ("python", "jvm", "all", "executors")
 CLUSTER = "local-cluster[2,1,1024]"
-# A batch takes about 0.3 s on two cores, so a kill falls into any step of one of the first ten.
-LONGEST_LIFE = 3.0
+# Counted from a batch's offsets/N. A batch takes about 0.3 s on two cores, so a kill falls into any step of one of the
+# first few.
+LONGEST_LIFE = 2.0
 FILES_A_ROUND = 8
 
 
@@ -54,7 +55,7 @@ def soak(url: str, folder: Path, *, rounds: int, seed: int, path: str = "auto", 
             _feed(stream)
             if _kill_one(sink, stream, victim, chance):
                 report.kills[victim] += 1
-                say(f"kill {sum(report.kills.values())} of {rounds}: {victim}, {reader.looks} looks, {len(reader.parts)} parts")
+                say(f"kill {report.kills.total()} of {rounds}: {victim}, {reader.looks} looks, {len(reader.parts)} in part")
         with Driver(Job(sink, stream.source, stream.checkpoint)) as driver:
             assert driver.wait() == 0, driver.log()
     _count(report, stream.ids(), reader, sink)
@@ -68,11 +69,12 @@ def _feed(stream: FileStream) -> None:
 
 def _kill_one(sink: JdbcSink, stream: FileStream, victim: Victim, chance: random.Random) -> bool:
     """Start a driver and kill a part of it; whether it was still at work. Its other parts die, or go on for a while."""
-    life, linger = chance.uniform(0.1, LONGEST_LIFE), chance.choice((0.0, 0.5))
+    life, linger = chance.uniform(0.0, LONGEST_LIFE), chance.choice((0.0, 0.5))
     is_cluster = victim == "executors"
     job = Job(sink, stream.source, stream.checkpoint, limit=1, master=CLUSTER if is_cluster else "local[2]")
     with Driver(job) as driver:
         driver.wait_until_ready()
+        _wait_for_a_batch(driver, stream.checkpoint / "offsets")
         time.sleep(life)
         was_at_work = driver.is_running
         driver.kill(victim)
@@ -80,6 +82,13 @@ def _kill_one(sink: JdbcSink, stream: FileStream, victim: Victim, chance: random
             driver.wait()  # Spark starts another executor and goes on
         time.sleep(linger)
     return was_at_work
+
+
+def _wait_for_a_batch(driver: Driver, offsets: Path) -> None:
+    """Wait until the driver has written the offsets of a batch of its own."""
+    before = set(offsets.glob("*"))
+    while driver.is_running and set(offsets.glob("*")) == before:
+        time.sleep(0.005)
 
 
 def _count(report: Report, expected: list[int], reader: Reader, sink: JdbcSink) -> None:

@@ -140,10 +140,12 @@ def test_column_named_twice(write):
 
 
 def test_wrong_password_is_named_without_the_secret(postgres_url, stream):
-    url = parse_url(postgres_url).set(drivername="postgresql", password="hunter2!secret").render_as_string(hide_password=False)
+    url = (
+        parse_url(postgres_url).set(drivername="postgresql", password="hunter2!secret").render_as_string(hide_password=False)
+    )
     sink = JdbcSink(url, table="t", stream="s")
     stream.feed([1])
-    with pytest.raises(StreamingQueryException, match="SinkUnavailable.*password authentication failed") as caught:
+    with pytest.raises(StreamingQueryException, match=r"SinkUnavailable.*password authentication failed") as caught:
         stream.run(sink)
     for text in (str(caught.value), repr(sink), str(sink), repr(sink.ledger)):
         assert "hunter2" not in text
@@ -215,5 +217,5 @@ def test_async_progress_tracking_is_refused_by_spark(url, stream):
     sink = JdbcSink(url, table="t", stream="s")
     frame = stream.spark.readStream.format("rate").load()
     writer = frame.writeStream.foreachBatch(sink).option("checkpointLocation", str(stream.checkpoint))
-    with pytest.raises(IllegalArgumentException, match="(?i)async"):
+    with pytest.raises(IllegalArgumentException, match=r"(?i)async"):
         writer.option("asyncProgressTrackingEnabled", "true").start()

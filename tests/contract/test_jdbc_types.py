@@ -16,7 +16,19 @@ from foreachonce.testing.contract import refused
 UTC = dt.timezone.utc
 BIG = Decimal("12345678901234567890.123456789012345678")
 TINY = Decimal("-0.000000000000000001")
-TEXTS = ["", "plain", "it's", 'say "so"', "two\nlines\r\n", "tab\t,comma;", "back\\slash", "\\.", "\\N", "NULL", "😀 ünïcödé"]
+TEXTS = [
+    "",
+    "plain",
+    "it's",
+    'say "so"',
+    "two\nlines\r\n",
+    "tab\t,comma;",
+    "back\\slash",
+    "\\.",
+    "\\N",
+    "NULL",
+    "😀 ünïcödé",
+]
 INSTANT = dt.datetime(2024, 3, 10, 7, 30, 15, 123456, tzinfo=UTC)
 # In New York, the session's zone, 2024-11-03 01:30 comes twice: only an instant tells which.
 AMBIGUOUS = [dt.datetime(2024, 11, 3, hour, 30, tzinfo=UTC) for hour in (5, 6)]

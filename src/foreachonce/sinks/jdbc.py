@@ -107,7 +107,9 @@ class JdbcSink:
         return f"{shown(self.ledger.url)}, table {self._target}, {how}: {self.guarantee}"
 
     def __repr__(self) -> str:
-        return f"JdbcSink({shown(self.ledger.url)!r}, table={str(self._target)!r}, stream={self.stream!r}, mode={self._mode!r})"
+        return (
+            f"JdbcSink({shown(self.ledger.url)!r}, table={str(self._target)!r}, stream={self.stream!r}, mode={self._mode!r})"
+        )
 
     def head(self, epoch: Epoch) -> Found:
         """Read the ledger: one statement, after the first time in a process."""

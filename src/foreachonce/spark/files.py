@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,26 +43,27 @@ class ConnectFiles:
 
     def text(self, path: str) -> str | None:
         """The text of a file, None where there is none."""
-        from pyspark.errors import AnalysisException
-
-        try:
+        with _missing_is_fine() as found:
             row = self._spark.read.text(f"{self.root}/{path}", wholetext=True).first()
-        except AnalysisException as error:
-            if error.getCondition() == "PATH_NOT_FOUND":
-                return None
-            raise
-        return "" if row is None else str(row[0])
+            found.append("" if row is None else str(row[0]))
+        return found[0] if found else None
 
     def exists(self, path: str) -> bool:
-        """Whether the folder is there; Spark's reader takes folders and files alike."""
-        from pyspark.errors import AnalysisException
+        """Whether the folder is there; the analysis of a read tells, no job runs."""
+        with _missing_is_fine() as found:
+            reader = self._spark.read.format("binaryFile").option("recursiveFileLookup", "true")
+            found.append(str(reader.load(f"{self.root}/{path}").schema))
+        return bool(found)
 
-        try:
-            self._spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(
-                f"{self.root}/{path}"
-            ).select("path").limit(1).schema  # noqa: B018 - analysis is what tells
-        except AnalysisException as error:
-            if error.getCondition() == "PATH_NOT_FOUND":
-                return False
+
+@contextmanager
+def _missing_is_fine() -> Iterator[list[str]]:
+    """Yield a list that stays empty where Spark does not find the path."""
+    from pyspark.errors import AnalysisException
+
+    try:
+        yield []
+    except AnalysisException as error:
+        # getErrorClass is the older name of getCondition, and Spark 3.5 knows no other.
+        if error.getErrorClass() != "PATH_NOT_FOUND":
             raise
-        return True

@@ -111,5 +111,3 @@ def _connect_query(frame: DataFrame, checkpoint: str | None) -> _Query:
     raise EpochError(
         f"no running query has the id {query_id} that {checkpoint}/metadata holds: checkpoint= is another query's."
     )
-
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SqlType = TypeEngine[Any]
 
 
-class Database(Protocol):
+class Database(Hashable, Protocol):
     """One kind of database. Implementations hold no state: connections belong to the process that opens them."""
 
     guarantee: ClassVar[str]

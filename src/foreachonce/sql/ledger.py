@@ -82,7 +82,7 @@ def prepare(connection: Connection, database: Database, schema: str | None) -> s
     Raises:
         LedgerError: the ledger is of a newer version than this library writes.
     """
-    ledger, meta = tables(schema)
+    _, meta = tables(schema)
     if not sa.inspect(connection).has_table(META, schema=schema):
         database.lock_schema(connection)
         meta.metadata.create_all(connection)
@@ -124,7 +124,9 @@ def look(connection: Connection, schema: str | None, stream: str, query_id: str,
 def head(connection: Connection, schema: str | None, stream: str) -> Entry | None:
     """The stream's newest entry."""
     ledger, _ = tables(schema)
-    row = connection.execute(sa.select(ledger).where(ledger.c.stream == stream).order_by(ledger.c.seq.desc()).limit(1)).first()
+    row = connection.execute(
+        sa.select(ledger).where(ledger.c.stream == stream).order_by(ledger.c.seq.desc()).limit(1)
+    ).first()
     return None if row is None else _entry(row)
 
 
@@ -138,7 +140,7 @@ def append(connection: Connection, schema: str | None, entry: Entry, rows: int) 
     counted = replace(entry, rows=rows, time=datetime.now(timezone.utc))
     try:
         connection.execute(sa.insert(ledger), [_row(counted)])
-    except IntegrityError as error:
+    except IntegrityError:
         raise Conflict(
             f"stream {entry.stream!r}: another writer has appended seq {entry.seq} or batch {entry.batch_id} of query "
             f"{entry.query_id} first; this transaction was rolled back."

@@ -44,7 +44,18 @@ _SCALARS: dict[str, SqlType] = {
 }
 _NESTED = ("struct", "map", "array", "variant")
 # A text is parsed by the server for any type but these, where a Spark type of its own is the right one.
-_NOT_FOR_TEXT = (sa.Integer, sa.Numeric, sa.Float, sa.Boolean, sa.Date, sa.DateTime, sa.Time, sa.LargeBinary, sa.Interval, sa.ARRAY)
+_NOT_FOR_TEXT = (
+    sa.Integer,
+    sa.Numeric,
+    sa.Float,
+    sa.Boolean,
+    sa.Date,
+    sa.DateTime,
+    sa.Time,
+    sa.LargeBinary,
+    sa.Interval,
+    sa.ARRAY,
+)
 # Any 64-bit number does; all foreachonce processes must use the same.
 _SCHEMA_LOCK = 0x666F7265616368
 
@@ -248,8 +259,9 @@ def _holds_scalar(column: SqlType, data_type: DataType) -> bool:
     if name in ("float", "double"):
         return isinstance(column, sa.Float) and (name == "float" or not isinstance(column, sa.REAL))
     if name == "decimal":
-        is_exact = isinstance(column, sa.Numeric) and not isinstance(column, sa.Float)
-        return is_exact and numeric_holds(column.precision, column.scale, data_type)
+        if isinstance(column, sa.Float) or not isinstance(column, sa.Numeric):
+            return False
+        return numeric_holds(column.precision, column.scale, data_type)
     if name in ("timestamp", "timestamp_ntz"):
         return isinstance(column, sa.DateTime) and bool(column.timezone) == (name == "timestamp")
     own = {"boolean": sa.Boolean, "binary": sa.LargeBinary, "date": sa.Date}.get(name)

@@ -125,7 +125,7 @@ class Sqlite:
         quoted = connection.dialect.identifier_preparer
         names = ", ".join(quoted.quote_identifier(name) for name in columns)
         marks = ", ".join("?" * len(columns))
-        statement = f"INSERT INTO {quoted.format_table(table)} ({names}) VALUES ({marks})"
+        statement = f"INSERT INTO {quoted.format_table(table)} ({names}) VALUES ({marks})"  # noqa: S608 - quoted names
         driver: Any = connection.connection.driver_connection
         count = 0
         for batch in batches:

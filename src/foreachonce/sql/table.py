@@ -102,8 +102,8 @@ def _check_key(inspector: sa.Inspector, target: Target) -> None:
     table, schema = target.table, target.schema
     primary = inspector.get_pk_constraint(table, schema=schema)["constrained_columns"]
     unique = [constraint["column_names"] for constraint in inspector.get_unique_constraints(table, schema=schema)]
-    indexes = [
-        index["column_names"]
+    indexes: list[list[Any]] = [
+        list(index["column_names"])
         for index in inspector.get_indexes(table, schema=schema)
         if index["unique"] and not any("where" in option for option in index.get("dialect_options", {}))
     ]

@@ -39,7 +39,9 @@ def parse_url(text: object) -> URL:
         ConfigurationError: not a text, not an address, or of a database that is not supported. Never names the secret.
     """
     if not isinstance(text, str) or not text:
-        raise ConfigurationError(f"url= must be a database address such as postgresql://user@host/db, not {type(text).__name__}.")
+        raise ConfigurationError(
+            f"url= must be a database address such as postgresql://user@host/db, not {type(text).__name__}."
+        )
     is_jdbc = text.startswith("jdbc:")
     plain = _sqlite_path(text.removeprefix("jdbc:")) if is_jdbc else text
     try:

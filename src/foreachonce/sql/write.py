@@ -143,7 +143,7 @@ def promote(write: Write, stage: sa.TableClause, receipts: Sequence[Receipt]) ->
         if write.target.key:
             _merge(connection, write, stage, accepted)
         else:
-            columns = [sa.column(name) for name in write.columns]
+            columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in write.columns]
             rows = sa.select(*columns).select_from(stage).where(accepted)
             table = write.target.clause(write.columns)
             connection.execute(sa.insert(table).from_select(list(write.columns), rows))
@@ -181,13 +181,13 @@ def _merge(connection: Connection, write: Write, stage: sa.TableClause, accepted
 
 def _winners(write: Write, stage: sa.TableClause, accepted: Any) -> sa.Select[Any]:
     """The rows to merge: all, or with order_by those with the greatest values of each key. Ties stay, to be refused."""
-    columns = [sa.column(name) for name in write.columns]
+    columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in write.columns]
     everything = sa.select(*columns).select_from(stage)
     if accepted is not None:
         everything = everything.where(accepted)
     if not write.target.order_by:
         return everything
-    best = [sa.column(name).desc().nulls_last() for name in write.target.order_by]
+    best: list[sa.ColumnElement[Any]] = [sa.column(name).desc().nulls_last() for name in write.target.order_by]
     rank = sa.func.rank().over(partition_by=[sa.column(name) for name in write.target.key], order_by=best)
     ranked = everything.add_columns(rank.label("foreachonce_rank")).subquery("ranked")
     return sa.select(*(ranked.c[name] for name in write.columns)).where(ranked.c.foreachonce_rank == 1)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.streaming import DataStreamWriter
 
 SCHEMA = "id bigint, value string"
 BatchFunction = Callable[["DataFrame", int], Any]
@@ -63,7 +62,7 @@ class FileStream:
     ) -> str:
         """Run every batch that is there and return the run's id; an error in a batch is raised."""
         frame = change(open_stream(self.spark, self.source, limit=limit))
-        writer: DataStreamWriter = frame.writeStream.foreachBatch(function).outputMode(output_mode).options(**options)
+        writer = frame.writeStream.foreachBatch(function).outputMode(output_mode).options(**options)
         writer = writer.queryName(name) if name else writer
         query = writer.option("checkpointLocation", str(self.checkpoint)).trigger(availableNow=True).start()
         query.awaitTermination()
