@@ -14,6 +14,7 @@ class Checkpoint:
     def __init__(self, folder: Path) -> None:
         self._offsets, self._commits = folder / "offsets", folder / "commits"
         self._slow: set[int] = set()
+        self._over = 0
 
     def has_begun(self, batch: int) -> bool:
         """Whether Spark has planned the batch."""
@@ -29,10 +30,9 @@ class Checkpoint:
 
     def batches(self) -> int:
         """How many batches are over."""
-        batch = 0
-        while self.is_over(batch):
-            batch += 1
-        return batch
+        while self.is_over(self._over):
+            self._over += 1
+        return self._over
 
     def begun_at(self, batch: int) -> float:
         """When the batch began, in seconds of the wall clock."""

@@ -24,12 +24,15 @@ def command(side: str, sink: str, source: Path, checkpoint: Path) -> list[str]:
     return [sys.executable, str(job), side, str(source), str(checkpoint), str(driver_jar(sink))]
 
 
-def environment(url: str, scratch: Path, archive: str = f"-XX:SharedArchiveFile={ARCHIVE}") -> dict[str, str]:
+def environment(url: str, scratch: Path, archive: str = "") -> dict[str, str]:
     """The driver's environment. What a killed driver leaves behind stays in ``scratch``."""
+    if not archive and ARCHIVE.exists():
+        archive = f"-XX:SharedArchiveFile={ARCHIVE}"
     return {
         **os.environ,
         "DATABASE_URL": url,
         "PYSPARK_PYTHON": sys.executable,
+        "SPARK_LAUNCHER_OPTS": JAVA,
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LOCAL_DIRS": str(scratch),
         "SPARK_SUBMIT_OPTS": f"{JAVA} -Djava.io.tmpdir={scratch} {archive}",

@@ -58,10 +58,11 @@ class Show:
         """Show what was counted for a side."""
         self._bars.update(self._tasks[side], rows=rows, kills=kills)
 
-    def killed(self, side: str, number: int, moment: Moment, held: int, size: int) -> None:
+    def killed(self, side: str, number: int, planned: Moment, landed: Moment, held: int, size: int) -> None:
         """Tell where a kill has landed, and what of its batch was committed by then."""
-        where = f"batch {moment.batch:>2}, {moment.share:>4.0%} of a usual batch ({moment.usual:.2f} s) after its offsets"
-        self.say(f"kill {number}  {side:11}  {where}: {held:,} of its {size:,} rows were committed")
+        batch = f"{landed.batch:>2}" if landed.batch == planned.batch else f"{landed.batch} instead of {planned.batch}"
+        when = f"{landed.share:>4.0%} of a usual batch ({landed.usual:.2f} s) after its offsets"
+        self.say(f"kill {number}  {side:11}  batch {batch}, {when}: {held:>6,} of {size:,} rows committed")
 
     def table(self, title: str, columns: Mapping[str, str], rows: Iterable[Sequence[object]]) -> None:
         """Print a table; ``columns`` says how each one is aligned."""

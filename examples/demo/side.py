@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import launch
@@ -11,7 +10,7 @@ from driver import Driver
 from flights import TOTAL
 from killer import Moment, kill
 from show import Show
-from sinks import Table
+from sinks import Count, Table
 
 
 class Side:
@@ -26,8 +25,8 @@ class Side:
     """
 
     def __init__(self, name: str, *, sink: str, url: str, folder: Path, batch_rows: int, show: Show) -> None:
-        self.name, self.url, self.table, self.kills = name, url, Table(url), 0
-        self._batch_rows, self._show = batch_rows, show
+        self.name, self.url, self.kills = name, url, 0
+        self._table, self._batch_rows, self._show = Table(url), batch_rows, show
         checkpoint, scratch = folder / f"{name}-checkpoint", folder / f"{name}-scratch"
         scratch.mkdir()
         self._checkpoint = Checkpoint(checkpoint)
@@ -45,23 +44,28 @@ class Side:
         """Run until the planned moment, kill the driver there, and tell what was committed by then."""
         landed = kill(self._driver, planned, self._tick)
         if landed is None:
-            self._show.say(f"        {self.name:11}  was through with all batches before the next kill")
+            self._show.say(f"        {self.name:11}  was through with all batches before its next kill")
             return
         self.kills += 1
         first = landed.batch * self._batch_rows
         flights = range(first, min(first + self._batch_rows, TOTAL))
-        self._show.killed(self.name, self.kills, landed, self.table.held(flights), len(flights))
-        self._show.rows(self.name, self.table.count().written, self.kills)
+        self._show.killed(self.name, self.kills, planned, landed, self._table.held(flights), len(flights))
+        self.count()
 
-    def finish(self) -> None:
-        """Run to the end of the input."""
+    def start(self) -> None:
+        """Start the driver, which nobody kills any more."""
         self._driver.start()
-        while self._driver.is_running():
-            self._tick()
-            time.sleep(0.05)
-        self._driver.kill()
+
+    def is_running(self) -> bool:
+        """Whether the driver is still at work; False where everything is written."""
         self._tick()
-        self._show.rows(self.name, self.table.count().written, self.kills)
+        return self._driver.is_running()
+
+    def count(self) -> Count:
+        """Count the rows that are there."""
+        count = self._table.count()
+        self._show.rows(self.name, count.written, self.kills)
+        return count
 
     def _tick(self) -> None:
         self._show.batches(self.name, self._checkpoint.batches())

@@ -1,0 +1,116 @@
+"""Who may import whom: the decision knows neither Spark nor a database, and no sink knows another."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import pytest
+
+import foreachonce
+from foreachonce import _version
+from tests.unit.builders import bug
+
+ROOT = Path(foreachonce.__file__).parent
+PURE = ["offsets", "position", "epoch", "entry", "decide", "chain", "refusal", "checkpoint", "errors", "keywords"]
+SINKS = sorted(path.stem for path in (ROOT / "sinks").glob("*.py") if path.stem != "__init__")
+MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+
+
+def imported(path: str) -> set[str]:
+    """The dotted names that a module imports, also inside of functions and for type checkers."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            found |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def packages(path: str) -> set[str]:
+    return {name.partition(".")[0] for name in imported(path)}
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_pure_module_imports_the_standard_library_only(module):
+    assert packages(f"{module}.py") - {"foreachonce"} <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_pure_module_imports_pure_modules_only(module):
+    own = {name.split(".")[1] for name in imported(f"{module}.py") if name.startswith("foreachonce.")}
+    assert own <= set(PURE)
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_no_sink_imports_another(sink):
+    others = {f"foreachonce.sinks.{other}" for other in SINKS if other != sink} | {"foreachonce.sinks"}
+    assert not others & imported(f"sinks/{sink}.py")
+
+
+def test_there_are_sinks_to_look_at():
+    assert "jdbc" in SINKS
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("testing/")])
+def test_nothing_imports_the_tests_tools(module):
+    assert not any(name.startswith("foreachonce.testing") for name in imported(module))
+    assert not {"pytest", "hypothesis", "psutil"} & packages(module)
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith(("sql/", "spark/"))])
+def test_what_sinks_are_made_of_knows_neither_sinks_nor_runner(module):
+    assert not any(name.startswith(("foreachonce.sinks", "foreachonce.runner")) for name in imported(module))
+
+
+def test_import_loads_no_driver_and_starts_no_spark():
+    code = """
+import foreachonce, sys
+loaded = {name.partition(".")[0] for name in sys.modules}
+assert not loaded & {"psycopg", "psycopg_binary", "psycopg2", "pandas", "pytest"}, loaded
+from pyspark import SparkContext
+assert SparkContext._gateway is None and SparkContext._active_spark_context is None
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+@bug("Postgres.writing imports psycopg before _open can say what to install: a bare ModuleNotFoundError")
+def test_missing_driver_of_postgresql_says_what_to_install():
+    code = """
+import sys
+sys.modules["psycopg"] = None
+from foreachonce import JdbcSink, SinkUnavailable
+sink = JdbcSink("postgresql://app@127.0.0.1:1/shop", table="orders", stream="s")
+try:
+    sink.ledger.head("s")
+except SinkUnavailable as error:
+    assert "pip install 'foreachonce[postgres]'" in str(error), error
+else:
+    sys.exit("no error")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_everything_that_is_public_is_there():
+    assert [name for name in foreachonce.__all__ if not hasattr(foreachonce, name)] == []
+
+
+def test_versions_of_both_libraries_are_told():
+    assert _version.versions().startswith("foreachonce ")
+    assert ", pyspark " in _version.versions()
+
+
+@bug("sent along with --py-files the library is no installed package, and every write fails with PackageNotFoundError")
+def test_versions_are_told_without_an_installed_package(monkeypatch):
+    def version(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(_version, "version", version)
+    assert ", pyspark " in _version.versions.__wrapped__()

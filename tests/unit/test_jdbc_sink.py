@@ -1,0 +1,202 @@
+"""A JdbcSink is checked when it is made, shows no password, and travels to other processes."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from pyspark import cloudpickle
+
+from foreachonce import ConfigurationError, JdbcSink, SqlLedger, exactly_once
+from tests.unit.builders import bug, epoch
+
+POSTGRES = "postgresql://app:hunter2@db:5433/shop?sslpassword=hunter2"
+SQLITE = "sqlite:////data/shop.db"
+
+
+@pytest.mark.parametrize(("keywords", "named"), [
+    ({"url": "garbage"}, "url="),
+    ({"url": None}, "url="),
+    ({"url": "mysql://db/shop"}, "url="),
+    ({"table": ""}, "table="),
+    ({"table": 5}, "table="),
+    pytest.param({"table": None}, "table=", marks=bug("table=None escapes as TypeError")),
+    ({"stream": ""}, "stream="),
+    ({"stream": " "}, "stream="),
+    ({"stream": 5}, "stream="),
+    ({"mode": "upsert"}, "mode="),
+    ({"mode": None}, "mode="),
+    ({"key": "id"}, "key="),
+    ({"key": ["id", "id"]}, "key="),
+    ({"key": [""]}, "key="),
+    pytest.param({"mode": "merge", "key": 5}, "key=", marks=bug("key=5 escapes as TypeError")),
+    ({"mode": "merge"}, "key="),
+    ({"mode": "merge", "key": []}, "key="),
+    ({"order_by": "at"}, "order_by="),
+    ({"mode": "merge", "key": "id", "order_by": ["at", "at"]}, "order_by="),
+    pytest.param({"create_table": "no"}, "create_table=", marks=bug("create_table= is not checked: 'no' creates")),
+    ({"schema": ""}, "schema="),
+    ({"schema": 5}, "schema="),
+    ({"ledger_schema": ""}, "ledger_schema="),
+    ({"ledger_schema": 5}, "ledger_schema="),
+    ({"on_mismatch": "ignore"}, "on_mismatch="),
+    ({"on_mismatch": True}, "on_mismatch="),
+    ({"path": "fast"}, "path="),
+    ({"url": SQLITE, "path": "staged"}, "path="),
+    ({"checkpoint": ""}, "checkpoint="),
+    ({"checkpoint": 5}, "checkpoint="),
+], ids=repr)  # fmt: skip
+def test_bad_keyword_is_named_when_the_sink_is_made(keywords, named):
+    with pytest.raises(ConfigurationError, match=named) as caught:
+        JdbcSink(**{"url": POSTGRES, "table": "orders", **keywords})
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("keywords", [
+    {},
+    {"stream": "orders", "schema": "sales", "ledger_schema": "ops", "on_mismatch": "write", "checkpoint": "/cp"},
+    {"path": "direct"},
+    {"path": "staged"},
+    {"mode": "merge", "key": "id", "create_table": False},
+    {"mode": "merge", "key": ["id", "day"], "order_by": "at"},
+])  # fmt: skip
+def test_good_keywords_make_a_sink(keywords):
+    sink = JdbcSink(POSTGRES, table="orders", **keywords)
+    assert (sink.stream, sink.on_mismatch, sink.checkpoint) == (
+        keywords.get("stream"), keywords.get("on_mismatch", "raise"), keywords.get("checkpoint")
+    )  # fmt: skip
+
+
+def test_dotted_table_says_how_to_write_it():
+    with pytest.raises(ConfigurationError, match="write schema='sales', table='orders'"):
+        JdbcSink(POSTGRES, table="sales.orders")
+
+
+def test_merge_without_a_key_says_what_a_key_is():
+    with pytest.raises(ConfigurationError, match=r"mode='merge' into table orders needs key="):
+        JdbcSink(POSTGRES, table="orders", mode="merge")
+
+
+@pytest.mark.parametrize("keyword", ["key", "order_by"])
+def test_append_with_a_key_says_where_it_belongs(keyword):
+    with pytest.raises(ConfigurationError, match=r"key= and order_by= belong to mode='merge'"):
+        JdbcSink(POSTGRES, table="orders", **{keyword: "id"})
+
+
+def test_staging_on_sqlite_says_why_not():
+    with pytest.raises(ConfigurationError, match=r"path='staged' needs .* SQLite has one writer"):
+        JdbcSink(SQLITE, table="orders", path="staged")
+
+
+@bug("on SQLite a schema= that cannot be there fails at the first batch only")
+@pytest.mark.parametrize("keyword", ["schema", "ledger_schema"])
+def test_schema_on_sqlite_is_refused(keyword):
+    with pytest.raises(ConfigurationError, match=f"{keyword}="):
+        JdbcSink(SQLITE, table="orders", **{keyword: "sales"})
+
+
+@bug("SqlLedger does not check schema=")
+@pytest.mark.parametrize("schema", ["", 5])
+def test_ledger_checks_its_schema_too(schema):
+    with pytest.raises(ConfigurationError, match="schema="):
+        SqlLedger(POSTGRES, schema=schema)
+
+
+@pytest.mark.parametrize("view", [repr, str, lambda sink: repr(sink.ledger), lambda sink: repr(vars(sink))])
+def test_password_is_not_shown(view):
+    sink = JdbcSink(POSTGRES.partition("?")[0], table="orders")
+    assert "hunter2" not in view(sink)
+    assert "app" in view(sink)
+
+
+@pytest.mark.parametrize("view", [repr, str, lambda sink: repr(sink.ledger)])
+def test_password_among_the_parameters_is_not_shown(view):
+    assert "hunter2" not in view(JdbcSink(POSTGRES, table="orders"))
+
+
+def test_sink_says_where_it_writes_and_what_it_guarantees():
+    sink = JdbcSink(POSTGRES, table="orders", schema="sales", mode="merge", key=["id", "day"])
+    assert str(sink) == f"postgresql://app:***@db:5433/shop, table sales.orders, merge by (id, day): {sink.guarantee}"
+    assert "exactly once and atomic" in sink.guarantee
+    assert "PostgreSQL" in sink.guarantee
+    assert "SQLite" in JdbcSink(SQLITE, table="orders").guarantee
+
+
+def test_sink_travels_to_another_process_after_it_was_used(sqlite_url):
+    sink = JdbcSink(sqlite_url, table="orders", stream="s", mode="merge", key="id", on_mismatch="write", checkpoint="/cp")
+    assert sink.head(epoch()) == (None, None)
+    copy = pickle.loads(pickle.dumps(sink))
+    assert (str(copy), repr(copy)) == (str(sink), repr(sink))
+    assert (copy.stream, copy.on_mismatch, copy.checkpoint) == ("s", "write", "/cp")
+    assert copy.ledger.identity == sink.ledger.identity
+
+
+def test_making_a_sink_touches_no_database(tmp_path):
+    JdbcSink(f"sqlite:///{tmp_path / 'sink.db'}", table="orders")
+    JdbcSink(f"sqlite:///{tmp_path / 'no' / 'folder' / 'sink.db'}", table="orders")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- @exactly_once ---------------------------------------------------------------------------------------------------
+
+
+def sink() -> JdbcSink:
+    return JdbcSink(POSTGRES, table="orders")
+
+
+def test_decorated_function_keeps_its_name_and_shows_no_password():
+    @exactly_once(sink())
+    def cleaned(df, batch_id):
+        """Only good orders."""
+        return df
+
+    assert (cleaned.__name__, cleaned.__doc__) == ("cleaned", "Only good orders.")
+    assert "cleaned" in repr(cleaned)
+    assert "hunter2" not in repr(cleaned)
+
+
+def test_decorated_function_travels_as_spark_connect_sends_it():
+    @exactly_once(sink())
+    def cleaned(df, batch_id):
+        return df
+
+    assert repr(cloudpickle.loads(cloudpickle.dumps(cleaned))) == repr(cleaned)
+
+
+@pytest.mark.parametrize("function", [lambda df, batch_id: df, lambda *both: both[0], lambda df, batch_id, more=1: df])
+def test_function_of_two_parameters_is_taken(function):
+    assert exactly_once(sink())(function).sink.stream is None
+
+
+@pytest.mark.parametrize(
+    "function", [lambda: None, lambda df: df, lambda df, batch_id, tx: df, lambda df, batch_id, *, x: df]
+)
+def test_function_of_other_parameters_is_refused(function):
+    with pytest.raises(ConfigurationError, match=r"must take \(df, batch_id\)"):
+        exactly_once(sink())(function)
+
+
+@bug("a callable without a signature escapes as ValueError")
+def test_function_whose_parameters_cannot_be_seen_is_refused():
+    with pytest.raises(ConfigurationError, match=r"must take \(df, batch_id\)"):
+        exactly_once(sink())(dict)
+
+
+def test_decorator_without_its_brackets_is_refused():
+    with pytest.raises(ConfigurationError, match=r"takes a sink such as JdbcSink\(\.\.\.\), not function"):
+
+        @exactly_once
+        def cleaned(df, batch_id):
+            return df
+
+
+@pytest.mark.parametrize(("wrong", "named"), [(JdbcSink, "type"), (None, "NoneType"), (SQLITE, "str")])
+def test_what_is_no_sink_is_refused(wrong, named):
+    with pytest.raises(ConfigurationError, match=f"takes a sink such as .* not {named}"):
+        exactly_once(wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, "cleaned", 5])
+def test_what_is_no_function_is_refused(wrong):
+    with pytest.raises(ConfigurationError, match=f"decorates a function, not {type(wrong).__name__}"):
+        exactly_once(sink())(wrong)
