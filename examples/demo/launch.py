@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +15,7 @@ from job import FILES_A_BATCH
 
 # The demo starts a dozen drivers, and most of a start is Java reading Spark's classes: they are kept in an archive that
 # is mapped into memory. A Java that did not write it passes over it.
-ARCHIVE = IVY / "classes.jsa"
+ARCHIVE = IVY / f"spark-{version('pyspark')}.jsa"
 JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData"
 
 

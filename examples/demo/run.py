@@ -1,7 +1,7 @@
 """The demo: a streaming job is killed over and over, as it is written today and with foreachonce; then SQL counts the rows.
 
-Both sides read the same files in the same batches, and are killed at the same moments: in the same batches, after the same
-share of the time that a batch usually takes.
+Both sides read the same files in the same batches, and their kills are planned for the same moments: in the same batches,
+after the same share of the time that a batch usually takes there.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def compare(sides: list[Side], seed: int, show: Show) -> None:
             side.kill(moment)
     for side in sides:
         side.start()
-    while any([side.is_running() for side in sides]):
+    while sum(side.is_running() for side in sides):
         time.sleep(LOOK_EVERY)
 
 

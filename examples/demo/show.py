@@ -26,9 +26,9 @@ class Show:
     """
 
     def __init__(self, sides: Iterable[str], batches: int) -> None:
-        self._console = Console(highlight=False)
+        self._console = Console(highlight=False, markup=False)
         if not self._console.is_terminal:
-            self._console = Console(highlight=False, width=WIDTH)
+            self._console = Console(highlight=False, markup=False, width=WIDTH)
         self._bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description:11}"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 
 @cache
@@ -11,4 +11,8 @@ def versions() -> str:
     """``foreachonce X, pyspark Y``, as far as they are installed as packages."""
     import pyspark
 
-    return f"foreachonce {version('foreachonce')}, pyspark {pyspark.__version__}"
+    try:
+        own = version("foreachonce")
+    except PackageNotFoundError:
+        own = "(not installed, sent along)"
+    return f"foreachonce {own}, pyspark {pyspark.__version__}"

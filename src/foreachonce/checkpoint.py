@@ -39,7 +39,10 @@ def query_id(files: Files) -> str:
             f"no query has started on the checkpoint {files.root}: it holds no metadata file. "
             "Give checkpoint= the path of the query's own checkpointLocation."
         )
-    return str(json.loads(text.strip().splitlines()[-1])["id"])
+    try:
+        return str(json.loads(text)["id"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise EpochError(f"metadata of the checkpoint {files.root} cannot be read: {error!r}.") from None
 
 
 def is_stateful(files: Files) -> bool:
@@ -53,18 +56,18 @@ def parse_offset_log(text: str) -> dict[str, str | None]:
     Raises:
         ValueError: the text is torn, or of a version that this library does not know.
     """
-    version, *rest = text.split("\n")
-    lines = [line for line in rest[1:] if line]
-    if version == "v1":
-        pairs = [(str(index), line) for index, line in enumerate(lines)]
-    elif version == "v2":
-        pairs = [(source, offset) for source, _, offset in (line.partition(":") for line in lines)]
-    else:
+    version, *rest = text.removesuffix("\n").split("\n")
+    if version not in ("v1", "v2"):
         raise ValueError(f"version {version[:20]!r}, known are v1 and v2")
-    offsets = {source: None if offset == VOID else offset for source, offset in sorted(pairs)}
-    for offset in offsets.values():
-        json.loads(offset or "null")
-    return offsets
+    if len(rest) < 2:
+        raise ValueError("it ends before the first offset")
+    if version == "v1":
+        pairs = [(str(index), line) for index, line in enumerate(rest[1:])]
+    else:
+        pairs = [(source, offset) for source, _, offset in (line.partition(":") for line in rest[1:])]
+    for _, offset in pairs:
+        json.loads("null" if offset == VOID else offset)
+    return {source: None if offset == VOID else offset for source, offset in sorted(pairs)}
 
 
 def read_position(files: Files, batch_id: int) -> tuple[Position, str]:
@@ -97,15 +100,28 @@ def _span(files: Files, source: str, start: str | None, end: str | None) -> Sour
 
 def _log_entry(files: Files, source: str, batch: int) -> tuple[str, ...]:
     """The lines of one entry of a source log, from its own file or from the first compact file that holds it."""
-    text = files.text(f"sources/{source}/{batch}")
-    if text is not None:
-        return tuple(text.splitlines()[1:])
-    for later in range(batch, batch + COMPACT_SEARCH):
-        text = files.text(f"sources/{source}/{later}.compact")
+    own = f"sources/{source}/{batch}"
+    names = (own, *(f"sources/{source}/{later}.compact" for later in range(batch, batch + COMPACT_SEARCH)))
+    for name in names:
+        text = files.text(name)
         if text is not None:
-            marker = f'"batchId":{batch}'
-            return tuple(line for line in text.splitlines()[1:] if marker in line and log_batch(line) == batch)
+            lines = _log_lines(files, name, text, batch)
+            if lines:
+                return lines
+            break
     raise EpochError(
-        f"the checkpoint {files.root} holds neither sources/{source}/{batch} nor a compact file with that entry, so "
-        "nothing tells which files the batch reads."
+        f"the checkpoint {files.root} holds neither {own} nor a compact file with that entry, so nothing tells "
+        "which files the batch reads."
     )
+
+
+def _log_lines(files: Files, name: str, text: str, batch: int) -> tuple[str, ...]:
+    version, *lines = text.removesuffix("\n").split("\n")
+    # A compact file holds every entry so far: only lines that may be this one's are parsed.
+    marked = [line for line in lines if f'"batchId":{batch}' in line] if name.endswith(".compact") else lines
+    try:
+        if version != "v1":
+            raise ValueError(f"version {version[:20]!r}, known is v1")
+        return tuple(line for line in marked if log_batch(line) == batch)
+    except (ValueError, KeyError, TypeError) as error:
+        raise EpochError(f"{name} of the checkpoint {files.root} cannot be read: {error!r}.") from None

@@ -62,7 +62,7 @@ def exactly_once(sink: Sink) -> Callable[[BatchFunction], ExactlyOnce]:
             raise ConfigurationError(f"exactly_once(sink) decorates a function, not {type(function).__name__}.")
         try:
             inspect.signature(function).bind(None, 0)
-        except TypeError:
+        except (TypeError, ValueError):
             raise ConfigurationError(
                 f"{getattr(function, '__qualname__', function)} must take (df, batch_id) and return the frame to write."
             ) from None

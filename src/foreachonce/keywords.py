@@ -20,9 +20,18 @@ def texts(**values: str | None) -> None:
             raise ConfigurationError(f"{keyword}={value!r} must be a text of at least one character.")
 
 
+def flags(**values: bool) -> None:
+    """Refuse what is neither True nor False."""
+    for keyword, value in values.items():
+        if not isinstance(value, bool):
+            raise ConfigurationError(f"{keyword}={value!r} must be True or False.")
+
+
 def names(keyword: str, value: str | Sequence[str] | None) -> tuple[str, ...]:
     """One column's name or several, as a tuple."""
-    listed = (value,) if isinstance(value, str) else tuple(value or ())
+    if value is None:
+        return ()
+    listed = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Sequence) else (None,)
     if not all(isinstance(name, str) and name for name in listed) or len(set(listed)) != len(listed):
         raise ConfigurationError(f'{keyword}={value!r} must be column names, each once, such as ["order_id"].')
-    return listed
+    return tuple(str(name) for name in listed)

@@ -136,5 +136,5 @@ def _lines(offsets: Mapping[str, str | None]) -> str:
 
 
 def _parse(lines: str) -> dict[str, str | None]:
-    pairs = (line.split(":", 1) for line in lines.splitlines())
+    pairs = (line.split(":", 1) for line in lines.split("\n") if line)
     return {source: None if offset == VOID else offset for source, offset in pairs}

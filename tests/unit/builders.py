@@ -7,16 +7,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-import pytest
-
 from foreachonce.entry import Entry
 from foreachonce.epoch import Epoch
 from foreachonce.position import Position, SourceSpan
-
-
-def bug(what: str) -> pytest.MarkDecorator:
-    """A promise that the code does not keep yet. Once it does, the test fails until this mark is taken off."""
-    return pytest.mark.xfail(strict=True, reason=f"bug: {what}")
 
 
 def kafka(*places: int | None) -> str | None:

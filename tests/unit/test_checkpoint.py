@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from foreachonce.checkpoint import is_stateful, parse_offset_log, query_id, read_position
 from foreachonce.errors import EpochError
 from foreachonce.position import Position, SourceSpan
-from tests.unit.builders import FakeFiles, bug, kafka, line, pointer
+from tests.unit.builders import FakeFiles, kafka, line, pointer
 
 META = '{"batchWatermarkMs":0,"batchTimestampMs":1700000000000,"conf":{"spark.sql.shuffle.partitions":"2"}}'
 
@@ -87,13 +87,13 @@ def test_every_offset_log_is_read_verbatim(offsets, version):
     (v1(kafka(3)[:-3]), "cannot be read"),
     (v1("orders:1"), "cannot be read"),
     (v2("0:" + kafka(3)[:-3]), "cannot be read"),
-    pytest.param("v1", "cannot be read", marks=bug("an offset log without offsets is read as one without sources")),
-    pytest.param("v1\n", "cannot be read", marks=bug("as above")),
-    pytest.param("v1\n" + META[:20], "cannot be read", marks=bug("as above")),
-    pytest.param("v1\n" + META + "\n", "cannot be read", marks=bug("as above")),
-    pytest.param(v1("", "1"), "cannot be read", marks=bug("an empty line moves the sources after it")),
-    pytest.param(v2("0"), "cannot be read", marks=bug("a v2 line without an offset escapes as JSONDecodeError")),
-    pytest.param(v2("0:"), "cannot be read", marks=bug("a v2 line without an offset escapes as JSONDecodeError")),
+    ("v1", "cannot be read"),
+    ("v1\n", "cannot be read"),
+    ("v1\n" + META[:20], "cannot be read"),
+    ("v1\n" + META + "\n", "cannot be read"),
+    (v1("", "1"), "cannot be read"),
+    (v2("0"), "cannot be read"),
+    (v2("0:"), "cannot be read"),
 ], ids=repr)  # fmt: skip
 def test_torn_or_unknown_offset_log_is_refused_by_name(torn, why):
     with pytest.raises(EpochError, match=r"offsets/0.*/checkpoint") as caught:
@@ -186,13 +186,11 @@ def test_missing_entry_of_the_source_log_is_refused_by_name(kept, missing):
 
 
 @pytest.mark.parametrize("text", ["", "v1", log(line("a", 0)[:30]), "v9\n" + line("a", 0)])
-@bug("a source log's text is not checked: a torn entry gives no files, and nothing is left to compare")
 def test_torn_entry_of_the_source_log_is_refused_by_name(text):
     with pytest.raises(EpochError, match="sources/0/0"):
         read_position(checkpoint(v1(pointer(0)), sources_0_0=text), 0)
 
 
-@bug("a compact file that lacks the entry gives no files, and nothing is left to compare")
 def test_compact_file_that_lacks_the_entry_is_refused_by_name():
     files = FakeFiles({"offsets/0": v1(pointer(0)), "sources/0/9.compact": log(line("b", 1))})
     with pytest.raises(EpochError, match="sources/0/0"):
@@ -202,7 +200,7 @@ def test_compact_file_that_lacks_the_entry_is_refused_by_name():
 # --- the rest --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ['{"id":"d3b0-1"}', '{"id":"d3b0-1"}\n', 'v1\n{"id":"d3b0-1"}'])
+@pytest.mark.parametrize("text", ['{"id":"d3b0-1"}', '{"id":"d3b0-1"}\n'])
 def test_metadata_tells_the_query(text):
     assert query_id(FakeFiles({"metadata": text})) == "d3b0-1"
 
@@ -213,7 +211,6 @@ def test_checkpoint_without_metadata_says_which_path_is_wanted():
 
 
 @pytest.mark.parametrize("text", ["", "\n", '{"id":', "{}", "[]"])
-@bug("torn metadata escapes as IndexError, JSONDecodeError, KeyError or TypeError")
 def test_torn_metadata_is_refused_by_name(text):
     with pytest.raises(EpochError, match=r"metadata.*/checkpoint|/checkpoint.*metadata"):
         query_id(FakeFiles({"metadata": text}))

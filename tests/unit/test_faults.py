@@ -13,7 +13,6 @@ from typing import get_args
 import pytest
 
 from foreachonce.faults import VARIABLE, Point, fault
-from tests.unit.builders import bug
 
 pytestmark = pytest.mark.timeout(10)  # a point that wrongly stands still would stand for ever
 
@@ -49,7 +48,6 @@ def test_no_point_stops_anything_by_default(point, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@bug("an empty variable, as some schedulers set it, breaks every write with a TypeError")
 def test_empty_variable_is_off(monkeypatch):
     monkeypatch.setenv(VARIABLE, "")
     fault("committed")

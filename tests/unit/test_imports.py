@@ -12,7 +12,6 @@ import pytest
 
 import foreachonce
 from foreachonce import _version
-from tests.unit.builders import bug
 
 ROOT = Path(foreachonce.__file__).parent
 PURE = ["offsets", "position", "epoch", "entry", "decide", "chain", "refusal", "checkpoint", "errors", "keywords"]
@@ -80,7 +79,6 @@ assert SparkContext._gateway is None and SparkContext._active_spark_context is N
     assert done.returncode == 0, done.stderr
 
 
-@bug("Postgres.writing imports psycopg before _open can say what to install: a bare ModuleNotFoundError")
 def test_missing_driver_of_postgresql_says_what_to_install():
     code = """
 import sys
@@ -107,7 +105,6 @@ def test_versions_of_both_libraries_are_told():
     assert ", pyspark " in _version.versions()
 
 
-@bug("sent along with --py-files the library is no installed package, and every write fails with PackageNotFoundError")
 def test_versions_are_told_without_an_installed_package(monkeypatch):
     def version(name: str) -> str:
         raise PackageNotFoundError(name)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreachonce.position import Position, SourceSpan, log_batch, log_pointer
-from tests.unit.builders import bug, files, kafka, line, pointer, position
+from tests.unit.builders import files, kafka, line, pointer, position
 
 # Texts as a JSON of one line may hold them; what str.splitlines() takes for the end of a line has a test of its own.
 words = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]))
@@ -120,7 +120,6 @@ def test_every_position_comes_back_verbatim_from_its_texts(found):
 
 
 @pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85"], ids=["U+2028", "U+2029", "U+0085"])
-@bug("Position.restore splits at str.splitlines(), not at newlines: the entry can never be read again")
 def test_line_separators_inside_an_offset_come_back_too(mark):
     kept = Position({"0": SourceSpan(None, f'{{"file":"a{mark}b"}}')})
     assert Position.restore(kept.starts, kept.ends, kept.source_log) == kept

@@ -23,7 +23,7 @@ from foreachonce.position import Position, SourceSpan
 from foreachonce.sql import ledger
 from foreachonce.sql.sqlite import Sqlite
 from foreachonce.sql.url import parse_url
-from tests.unit.builders import bug, chain, entry, epoch, kafka, line, pointer
+from tests.unit.builders import chain, entry, epoch, kafka, line, pointer
 
 
 class Place:
@@ -132,7 +132,6 @@ def test_ledger_of_a_newer_version_is_not_written_to(place):
     "update foreachonce_meta set value = 'two' where name = 'schema_version'",
     "delete from foreachonce_meta where name = 'identity'",
 ])  # fmt: skip
-@bug("a damaged foreachonce_meta escapes as ValueError or KeyError")
 def test_damaged_meta_table_is_refused_by_name(place, damage):
     place.prepare()
     place.query(damage)

@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 from foreachonce.entry import Entry, Found
 from foreachonce.epoch import Epoch
 from foreachonce.errors import ConfigurationError
-from foreachonce.keywords import names, one_of, texts
+from foreachonce.keywords import flags, names, one_of, texts
 from foreachonce.runner import run
 from foreachonce.sink import OnMismatch
 from foreachonce.spark.frames import backticked, partitions, run_tasks
@@ -78,14 +78,20 @@ class JdbcSink:
         path: Path = "auto",
         checkpoint: str | None = None,
     ) -> None:
+        texts(ledger_schema=ledger_schema)
         self.ledger = SqlLedger(url, schema=ledger_schema)
         self._database: Database = self.ledger.database
         one_of("mode", mode, get_args(Mode))
         one_of("on_mismatch", on_mismatch, get_args(OnMismatch))
         one_of("path", path, get_args(Path))
-        texts(table=table, stream=stream, schema=schema, ledger_schema=ledger_schema, checkpoint=checkpoint)
+        texts(table=table, stream=stream, schema=schema, checkpoint=checkpoint)
+        flags(create_table=create_table)
         self._target = Target(table, schema, names("key", key), names("order_by", order_by))
         _check_target(mode, self._target)
+        if schema is not None:
+            self._database.check_schema("schema", schema)
+        if ledger_schema is not None:
+            self._database.check_schema("ledger_schema", ledger_schema)
         if path == "staged" and not self._database.can_stage:
             raise ConfigurationError("path='staged' needs a database that many tasks can write to; SQLite has one writer.")
         self._mode, self._create, self._path = mode, create_table, path
@@ -163,6 +169,8 @@ def _checked_columns(database: Database, url: URL, target: Target, frame: str, c
 
 
 def _check_target(mode: Mode, target: Target) -> None:
+    if not isinstance(target.table, str):
+        raise ConfigurationError(f"table={target.table!r} must be a table's name.")
     if "." in target.table:
         schema, _, table = target.table.rpartition(".")
         raise ConfigurationError(f"table= is a name without its schema: write schema={schema!r}, table={table!r}.")

@@ -28,6 +28,9 @@ class Database(Hashable, Protocol):
     finds_duplicate_keys: ClassVar[bool]
     """Whether a merge itself fails where the batch holds a key twice."""
 
+    def check_schema(self, keyword: str, schema: str) -> None:
+        """Refuse a schema= where the database has none."""
+
     def reading(self, url: URL) -> AbstractContextManager[Connection]:
         """A connection of this process that reads what is committed.
 

@@ -90,13 +90,15 @@ def prepare(connection: Connection, database: Database, schema: str | None) -> s
             values = {"schema_version": str(SCHEMA_VERSION), "identity": str(uuid4())}
             connection.execute(sa.insert(meta), [{"name": name, "value": value} for name, value in values.items()])
     found = {row.name: row.value for row in connection.execute(sa.select(meta))}
-    version = int(found.get("schema_version", 0))
-    if version != SCHEMA_VERSION:
+    version, identity = found.get("schema_version"), found.get("identity")
+    if identity is None or version is None or not version.isdigit():
+        raise LedgerError(f"{META} is damaged: it says schema_version {version!r}, identity {identity!r}; restore it.")
+    if int(version) != SCHEMA_VERSION:
         raise LedgerError(
             f"{META} says that {LEDGER} has schema version {version}; this foreachonce reads and writes version "
             f"{SCHEMA_VERSION}. Install the foreachonce that made it, or a newer one: pip install -U foreachonce."
         )
-    return str(found["identity"])
+    return str(identity)
 
 
 def check_identity(connection: Connection, schema: str | None, identity: str) -> None:

@@ -54,6 +54,7 @@ _NOT_FOR_TEXT = (
     sa.Time,
     sa.LargeBinary,
     sa.Interval,
+    pg.INTERVAL,
     sa.ARRAY,
 )
 # Any 64-bit number does; all foreachonce processes must use the same.
@@ -68,6 +69,9 @@ class Postgres:
     can_stage: ClassVar[bool] = True
     finds_duplicate_keys: ClassVar[bool] = True
 
+    def check_schema(self, keyword: str, schema: str) -> None:
+        """Any schema may be there."""
+
     @contextmanager
     def reading(self, url: URL) -> Iterator[Connection]:
         """A connection that reads what is committed, each statement for itself."""
@@ -80,9 +84,9 @@ class Postgres:
     @contextmanager
     def writing(self, url: URL, *, executor: bool = False) -> Iterator[Connection]:
         """A transaction that is committed when the block ends."""
-        import psycopg
-
         with _open(url, executor=executor) as connection:
+            import psycopg
+
             try:
                 with connection.begin():
                     yield connection
@@ -263,6 +267,7 @@ def _holds_scalar(column: SqlType, data_type: DataType) -> bool:
             return False
         return numeric_holds(column.precision, column.scale, data_type)
     if name in ("timestamp", "timestamp_ntz"):
-        return isinstance(column, sa.DateTime) and bool(column.timezone) == (name == "timestamp")
+        is_exact = getattr(column, "precision", None) in (None, 6)
+        return isinstance(column, sa.DateTime) and is_exact and bool(column.timezone) == (name == "timestamp")
     own = {"boolean": sa.Boolean, "binary": sa.LargeBinary, "date": sa.Date}.get(name)
     return own is not None and isinstance(column, own)

@@ -24,7 +24,7 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.expression import Select, TableClause
 
-from foreachonce.errors import SinkUnavailable, WriteFailed
+from foreachonce.errors import ConfigurationError, SinkUnavailable, WriteFailed
 from foreachonce.sql.database import SqlType
 from foreachonce.sql.types import INTEGER_BYTES, digits, name_of
 
@@ -65,6 +65,10 @@ class Sqlite:
     can_stage: ClassVar[bool] = False
     finds_duplicate_keys: ClassVar[bool] = False
 
+    def check_schema(self, keyword: str, schema: str) -> None:
+        """A file has no schemas."""
+        raise ConfigurationError(f"{keyword}={schema!r}: SQLite has no schemas; leave it out.")
+
     @contextmanager
     def reading(self, url: URL) -> Iterator[Connection]:
         """A connection in a deferred transaction, which takes no lock that a writer would wait for."""
@@ -94,10 +98,14 @@ class Sqlite:
     def holds(self, column: SqlType, data_type: DataType) -> bool:
         """Whether the column's affinity keeps every value as it is."""
         name = name_of(data_type)
+        if name not in _TYPES:
+            return False
         if isinstance(column, sa.types.NullType):
             return True
         if name in INTEGER_BYTES or name == "boolean":
-            return isinstance(column, sa.Integer | sa.Numeric | sa.Float | sa.Boolean)
+            # REAL affinity turns 2**53 + 1 into 2**53.
+            is_exact = isinstance(column, sa.Integer | sa.Boolean) or not isinstance(column, sa.Float)
+            return isinstance(column, sa.Integer | sa.Numeric | sa.Float | sa.Boolean) and (is_exact or name != "bigint")
         if name in ("float", "double"):
             return isinstance(column, sa.Numeric | sa.Float)
         if name == "decimal" and isinstance(column, sa.Numeric):
@@ -106,7 +114,7 @@ class Sqlite:
             return isinstance(column, sa.Date) == (name == "date")
         if name == "binary":
             return isinstance(column, sa.LargeBinary)
-        return isinstance(column, sa.String) or (name in _NESTED and isinstance(column, sa.JSON))
+        return isinstance(column, sa.String) or _is_json(column, name)
 
     def ship(self, column: Column, data_type: DataType, target: SqlType) -> Column:
         """Nested values become JSON and decimals plain text in Spark's generated code."""
@@ -143,6 +151,11 @@ class Sqlite:
         if not changed:
             return insert.on_conflict_do_nothing(index_elements=list(key))
         return insert.on_conflict_do_update(index_elements=list(key), set_=changed)
+
+
+def _is_json(column: SqlType, name: str) -> bool:
+    """A column declared JSON has NUMERIC affinity: objects and arrays stay as they are, a variant's bare number may not."""
+    return isinstance(column, sa.JSON) and name in _NESTED and name != "variant"
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import quote_plus
+import re
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -43,7 +43,7 @@ def parse_url(text: object) -> URL:
             f"url= must be a database address such as postgresql://user@host/db, not {type(text).__name__}."
         )
     is_jdbc = text.startswith("jdbc:")
-    plain = _sqlite_path(text.removeprefix("jdbc:")) if is_jdbc else text
+    plain = _plain(text.removeprefix("jdbc:")) if is_jdbc else text
     try:
         url = make_url(plain)
     except (ArgumentError, ValueError):
@@ -64,8 +64,9 @@ def parse_url(text: object) -> URL:
     return _from_jdbc(url) if is_jdbc else url
 
 
-def _sqlite_path(text: str) -> str:
-    """``sqlite:path`` is how JDBC spells ``sqlite:///path``."""
+def _plain(text: str) -> str:
+    """``sqlite:path`` is how JDBC spells ``sqlite:///path``; a bare ``ssl``, which no URL parser keeps, is ``ssl=true``."""
+    text = re.sub(r"([?&])ssl=?(?=&|$)", r"\1ssl=true", text)
     rest = text.removeprefix("sqlite:")
     return text if rest == text or rest.startswith("//") else f"sqlite:///{rest}"
 
@@ -73,7 +74,8 @@ def _sqlite_path(text: str) -> str:
 def _from_jdbc(url: URL) -> URL:
     query = dict(url.query)
     user, password = query.pop("user", url.username), query.pop("password", url.password)
-    if query.pop("ssl", None) == "true":
+    # pgjdbc takes ssl as a wish for TLS with the server's certificate checked.
+    if str(_one(query.pop("ssl", "false"))).lower() == "true":
         query.setdefault("sslmode", "verify-full")
     schema = query.pop("currentSchema", None)
     unknown = sorted(query.keys() - PGJDBC.keys())
@@ -99,9 +101,16 @@ def shown(url: URL) -> str:
 
 
 def scrub(text: str, url: URL) -> str:
-    """Take the address's secrets out of a text that a driver wrote."""
+    """Take the address's secrets out of a text that a driver wrote, in whatever way they are encoded there."""
     secrets = [url.password, *(value for key, value in url.query.items() if "password" in key.lower())]
-    for secret in secrets:
-        for form in (secret, quote_plus(secret)) if isinstance(secret, str) and secret else ():
-            text = text.replace(form, "***")
+    given = [part for secret in secrets for part in (secret if isinstance(secret, tuple) else (secret,)) if part]
+    for secret in sorted(given, key=len, reverse=True):
+        text = re.sub("".join(_forms(character) for character in secret), "***", text)
     return text.strip()
+
+
+def _forms(character: str) -> str:
+    """A pattern for a character, as it is or percent-encoded in either case; a space may be a plus."""
+    encoded = "".join(f"%{byte:02x}" for byte in character.encode())
+    plus = r"|\+" if character == " " else ""
+    return f"(?:{re.escape(character)}|(?i:{encoded}){plus})"

@@ -10,6 +10,7 @@ from sqlalchemy.engine import URL
 from foreachonce.entry import Entry, Found
 from foreachonce.epoch import Epoch
 from foreachonce.errors import LedgerError, WriteFailed
+from foreachonce.keywords import texts
 from foreachonce.sql import ledger
 from foreachonce.sql.database import Database
 from foreachonce.sql.kinds import database_of
@@ -29,6 +30,7 @@ class SqlLedger:
     """
 
     def __init__(self, url: str, *, schema: str | None = None) -> None:
+        texts(schema=schema)
         self.url = parse_url(url)
         self.schema = schema
         self.database = database_of(self.url)
