@@ -56,6 +56,11 @@ def test_batch_that_is_there_is_refused_though_it_would_line_up():
     assert decide(HEAD, HEAD, epoch(5, 8, batch_id=2)) == Refuse("changed", HEAD)
 
 
+def test_batch_that_was_never_written_is_not_skipped_for_its_low_number():
+    assert decide(HEAD, None, epoch(1, 2, batch_id=1)) == Refuse("behind", HEAD)
+    assert decide(HEAD, None, epoch(5, 6, batch_id=1)) == Write()
+
+
 def test_batch_that_is_there_with_equal_offsets_and_other_files_is_refused():
     there = entry(position=files(0, 1, ["b"], ["a"]), batch_id=1)
     again = epoch(position=files(0, 1, ["b", "c"], ["a"]), batch_id=1)
@@ -102,6 +107,9 @@ def test_any_batch_against_any_chain(ends, start, end, batch_id, query_id):
         assert decision == Refuse("behind" if start is None or start < ends[-1] else "ahead", entries[-1])
 
 
+several_batches = st.lists(st.integers(0, 3), min_size=1, max_size=5)  # how many rows each of them brings
+
+
 class KafkaWorld(RuleBasedStateMachine):
     """A query whose checkpoint and sink get lost, rolled back and mixed up, and a sink that does what decide says.
 
@@ -116,6 +124,7 @@ class KafkaWorld(RuleBasedStateMachine):
         self.entries: list[Entry] = []
         self.histories: list[list[int]] = []  # what log and batches were when each entry was written
         self.sink: list[int] = []
+        self.backups = [(1, [], [])]  # the checkpoint as it was before each batch: query, log and batches
 
     def position(self, first: int, last: int) -> Position:
         """The position of a batch after ``first`` entries of the source log, up to ``last``."""
@@ -128,38 +137,51 @@ class KafkaWorld(RuleBasedStateMachine):
     def reach(self, entries: int) -> int:
         return self.log[entries - 1] if entries else 0
 
-    @rule(rows=st.integers(0, 3))
-    def next_batch(self, rows: int) -> None:
-        if rows:
-            self.log.append(self.reach(len(self.log)) + rows)
-        self.batches.append(len(self.log))
-        self.run()
+    @rule(batches=several_batches)
+    def goes_on(self, batches: list[int]) -> None:
+        for rows in batches:
+            self.backups.append((self.query, self.log[:], self.batches[:]))
+            if rows:
+                self.log.append(self.reach(len(self.log)) + rows)
+            self.batches.append(len(self.log))
+            self.run()
 
-    @rule(rows=st.integers(1, 3))
-    def crash_between_source_log_and_offset_log(self, rows: int) -> None:
+    @rule(rows=st.integers(1, 3), batches=several_batches)
+    def crashes_between_source_log_and_offset_log(self, rows: int, batches: list[int]) -> None:
         self.log.append(self.reach(len(self.log)) + rows)
+        self.goes_on(batches)
 
     @precondition(lambda self: self.batches)
     @rule()
-    def crash_before_the_commit_log(self) -> None:
+    def crashes_before_the_commit_log(self) -> None:
         self.run()
 
-    @rule(kept=st.integers(0, 5))
-    def older_checkpoint_comes_back(self, kept: int) -> None:
+    @rule(kept=st.integers(0, 5), batches=several_batches)
+    def checkpoint_is_cut_back(self, kept: int, batches: list[int]) -> None:
         self.batches = self.batches[:kept]
         self.log = self.log[: self.batches[-1] if self.batches else 0]
+        self.goes_on(batches)
 
-    @rule(kept=st.integers(0, 5))
-    def offset_log_is_cut_and_the_source_log_is_not(self, kept: int) -> None:
+    @rule(data=st.data(), batches=several_batches)
+    def older_checkpoint_is_put_back(self, data: st.DataObject, batches: list[int]) -> None:
+        query, log, older = data.draw(st.sampled_from(self.backups))
+        self.query, self.log, self.batches = query, log[:], older[:]
+        self.goes_on(batches)
+
+    @rule(kept=st.integers(0, 5), batches=several_batches)
+    def offset_log_is_cut_and_the_source_log_is_not(self, kept: int, batches: list[int]) -> None:
         self.batches = self.batches[:kept]
+        self.goes_on(batches)
 
-    @rule()
-    def checkpoint_is_lost(self) -> None:
+    @rule(batches=several_batches)
+    def checkpoint_is_lost(self, batches: list[int]) -> None:
         self.query, self.log, self.batches = self.query + 1, [], []
+        self.goes_on(batches)
 
-    @rule()
-    def checkpoint_goes_on_under_another_query_id(self) -> None:
+    @rule(batches=several_batches)
+    def checkpoint_goes_on_under_another_query_id(self, batches: list[int]) -> None:
         self.query += 1
+        self.goes_on(batches)
 
     @rule(kept=st.integers(0, 5))
     def sink_comes_back_from_a_backup(self, kept: int) -> None:
@@ -223,4 +245,4 @@ class FileWorld(KafkaWorld):
 
 TestKafkaWorld = KafkaWorld.TestCase
 TestFileWorld = FileWorld.TestCase
-TestKafkaWorld.settings = TestFileWorld.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+TestKafkaWorld.settings = TestFileWorld.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)

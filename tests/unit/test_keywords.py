@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from foreachonce.errors import ConfigurationError, ForeachOnceError
-from foreachonce.keywords import names, one_of, texts
+from foreachonce.keywords import flags, names, one_of, texts
 
 
 def test_allowed_value_passes():
@@ -47,6 +47,17 @@ def test_names_are_one_or_several(value, expected):
 def test_what_are_no_names_is_refused(value):
     with pytest.raises(ConfigurationError, match=r"^key=.* must be column names, each once"):
         names("key", value)
+
+
+def test_flag_is_true_or_false():
+    flags(create_table=True)
+    flags(create_table=False)
+
+
+@pytest.mark.parametrize("value", ["no", "", None, 0, 1])
+def test_what_is_no_flag_is_refused(value):
+    with pytest.raises(ConfigurationError, match=rf"^create_table={value!r} must be True or False"):
+        flags(create_table=value)
 
 
 def test_configuration_error_is_a_value_error_of_the_librarys_family():

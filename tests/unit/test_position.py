@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreachonce.position import Position, SourceSpan, log_batch, log_pointer
@@ -109,11 +109,16 @@ def test_texts_of_the_ledger_are_those_of_sparks_offset_log():
     assert json.loads(found.source_log) == {"0": {"start": [], "files": [line("a", 0)]}}
 
 
+def test_names_of_files_stay_readable_in_the_ledger():
+    assert "ключ.json" in files(None, 0, ["ключ.json"]).source_log
+
+
 def test_position_without_files_has_no_source_log():
     assert position(0, 1).source_log is None
 
 
 @given(sources)
+@settings(max_examples=50)
 def test_every_position_comes_back_verbatim_from_its_texts(found):
     kept = Position(found)
     assert Position.restore(kept.starts, kept.ends, kept.source_log) == kept

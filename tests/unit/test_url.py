@@ -104,6 +104,7 @@ def test_unknown_jdbc_parameter_is_named_without_its_value(parameter):
     "postgresql//app:hunter2@db/shop",
     "postgresql:app:hunter2@db/shop",
     "postgresql://app:hunter2@db:port/shop",
+    "postgresql://app@db:hunter2/shop",
     "postgresql://app:hunter2@one:1,two:2/shop",
     "://app:hunter2@db",
     "host=db user=app password=hunter2",
