@@ -83,13 +83,13 @@ def test_items_are_read_no_further_ahead_than_the_depth(depth):
             taken.append(number)
             yield number
 
-    reader = threading.Thread(target=each_in_background, args=(lambda _: gate.wait(5), items()), kwargs={"depth": depth})
+    reader = threading.Thread(target=each_in_background, args=(lambda _: gate.wait(20), items()), kwargs={"depth": depth})
     reader.start()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while len(taken) < depth + 1 and time.monotonic() < deadline:
         time.sleep(0.001)
     time.sleep(0.05)
     ahead = len(taken)
     gate.set()
-    reader.join(5)
+    reader.join(20)
     assert (ahead, len(taken)) == (depth + 1, 50)  # one is worked on, ``depth`` wait

@@ -14,7 +14,7 @@ import pytest
 
 from foreachonce.faults import VARIABLE, Point, fault
 
-pytestmark = pytest.mark.timeout(10)  # a point that wrongly stands still would stand for ever
+pytestmark = pytest.mark.timeout(60)  # a point that wrongly stands still would stand for ever
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def armed(tmp_path, monkeypatch) -> Path:
 @contextmanager
 def standing(folder: Path) -> Iterator[Future[None]]:
     """Something that stands at the point ``committed``; it may go on when the block ends."""
-    marker, deadline = folder / "committed", time.monotonic() + 5
+    marker, deadline = folder / "committed", time.monotonic() + 20
     with ThreadPoolExecutor() as other:
         stopped = other.submit(fault, "committed")
         try:
@@ -37,7 +37,7 @@ def standing(folder: Path) -> Iterator[Future[None]]:
             yield stopped
         finally:
             marker.unlink(missing_ok=True)
-        stopped.result(timeout=5)
+        stopped.result(timeout=20)
 
 
 @pytest.mark.parametrize("point", get_args(Point))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import time
@@ -60,7 +61,9 @@ class Driver:
         self._fault = fault
         (self._folder / "job").write_bytes(pickle.dumps(job))
         self._log = (self._folder / "log").open("wb")
-        environment = {**os.environ, VARIABLE: f"{fault}:{self._folder}"} if fault else dict(os.environ)
+        environment = {**os.environ, **_quick_start(self._folder)}
+        if fault:
+            environment[VARIABLE] = f"{fault}:{self._folder}"
         self._process = subprocess.Popen(  # noqa: S603 - our own arguments
             [sys.executable, "-m", "foreachonce.testing.driver", str(self._folder / "job")],
             stdout=self._log, stderr=subprocess.STDOUT, env=environment, start_new_session=True,
@@ -72,6 +75,7 @@ class Driver:
     def __exit__(self, *_: object) -> None:
         self.kill("all")
         self._log.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def is_ready(self) -> bool:
@@ -135,6 +139,12 @@ class Driver:
             if not self.is_running or time.monotonic() > deadline:
                 raise AssertionError(f"the driver {what} (exit code {self._process.poll()}):\n{self.log()[-6000:]}")
             time.sleep(0.005)
+
+
+def _quick_start(folder: Path) -> dict[str, str]:
+    """A JVM that lives for seconds: quick to start, and with its scratch files where they are removed with the driver."""
+    java = f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.io.tmpdir={folder}"
+    return {"SPARK_SUBMIT_OPTS": java, "SPARK_LOCAL_DIRS": str(folder), "SPARK_LOCAL_IP": "127.0.0.1"}
 
 
 def _name(process: psutil.Process) -> str:
