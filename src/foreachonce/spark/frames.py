@@ -73,11 +73,16 @@ def _reporting(task: Task) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.R
         except ForeachOnceError as error:
             # Spark must not repeat a task that the sink refused, and expects its input to be read to the end.
             result = error.with_traceback(None)
-            for _ in batches:
-                pass
+            exhaust(batches)
         yield pa.RecordBatch.from_arrays([pa.array([pickle.dumps(result)], pa.binary())], names=["report"])
 
     return report
+
+
+def exhaust(batches: Iterable[pa.RecordBatch]) -> None:
+    """Read and drop what is left."""
+    for _ in batches:
+        pass
 
 
 def attempt() -> tuple[int, int]:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from foreachonce.entry import Entry
 from foreachonce.errors import DuplicateKeys, WriteFailed
 from foreachonce.faults import fault
-from foreachonce.spark.frames import Receipt, Task, attempt
+from foreachonce.spark.frames import Receipt, Task, attempt, exhaust
 from foreachonce.sql import ledger
 from foreachonce.sql.database import Database
 from foreachonce.sql.table import Target
@@ -69,6 +69,8 @@ def direct(write: Write) -> Task:
             ledger.check_identity(connection, write.ledger_schema, write.identity)
             # A task that Spark repeats may have committed before; the ledger's keys would refuse it, later and dearer.
             if tries > 0 and ledger.has_batch(connection, write.ledger_schema, write.entry):
+                # Read to the end all the same: what computes the rows may keep state, which this attempt must commit.
+                exhaust(batches)
                 return Receipt(number, 0)
             rows = _load(connection, write, batches)
             write.append_entry(connection, rows)
