@@ -24,7 +24,8 @@ class Reader(threading.Thread):
 
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
-        self._engine = sa.create_engine(parse_url(url), poolclass=sa.NullPool)
+        # One connection for the thread and one for others: opening them would take the time of what is watched.
+        self._engine = sa.create_engine(parse_url(url), isolation_level="AUTOCOMMIT")
         self._over = threading.Event()
         self.parts: list[str] = []
         self.looks = 0
@@ -36,18 +37,19 @@ class Reader(threading.Thread):
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self.join()
+        self._engine.dispose()
 
     def run(self) -> None:
         """Look until it is over."""
         while not self._over.is_set():
             self.look()
-            time.sleep(0.01)
+            time.sleep(0.05)
 
     def look(self) -> None:
         """Count each file's rows in one statement."""
         counts = f"select id / {FILE_IDS} as file, count(*) as found from events group by 1"
         with self._engine.connect() as connection:
-            if not sa.inspect(connection).has_table("events"):
+            if not self.looks and not sa.inspect(connection).has_table("events"):
                 return
             for file, found in connection.execute(sa.text(counts)):
                 if found != ROWS:

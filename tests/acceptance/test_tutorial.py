@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+from foreachonce.testing.archive import environment
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
 
@@ -18,8 +19,8 @@ def test_tutorial_runs_as_written(tmp_path: Path):
     first = commands.index("mkdir incoming")
     python = f'python() {{ {sys.executable} "$@"; }}'
     script = "\n".join([python, "set -e", *commands[first : first + 6], "rm -r checkpoint", "python job.py"])
-    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_SUBMIT_OPTS": "-XX:TieredStopAtLevel=1"}
-    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    variables = environment(tmp_path) | {"PYSPARK_PYTHON": sys.executable}
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
     assert '0 batch 0 rows 1 0:- -> 0:{"logOffset":0}' in done.stdout, done.stderr[-3000:]
     assert "[(1, 9.5), (2, 3.0)]" in done.stdout
     assert done.returncode == 1

@@ -152,16 +152,18 @@ class SinkContract:
         assert (self.read(), called) == ([2, 4], [0, 1])
 
     @pytest.mark.parametrize("provider", ["HDFSBackedStateStoreProvider", "RocksDBStateStoreProvider"])
-    def test_replay_of_a_stateful_query_feeds_its_state(self, stream: FileStream, provider: str) -> None:
+    def test_replay_of_a_stateful_query_feeds_its_state(
+        self, stream: FileStream, spark: SparkSession, provider: str
+    ) -> None:
         prefix = "org.apache.spark.sql.execution.streaming.state"
-        stream.spark.conf.set("spark.sql.streaming.stateStore.providerClass", f"{prefix}.{provider}")
+        spark.conf.set("spark.sql.streaming.stateStore.providerClass", f"{prefix}.{provider}")
         if provider.startswith("Rocks"):
-            stream.spark.conf.set("spark.sql.streaming.stateStore.checkpointFormatVersion", "2")
+            spark.conf.set("spark.sql.streaming.stateStore.checkpointFormatVersion", "2")
         try:
             self._replay_deduplication(stream)
         finally:
-            stream.spark.conf.unset("spark.sql.streaming.stateStore.providerClass")
-            stream.spark.conf.unset("spark.sql.streaming.stateStore.checkpointFormatVersion")
+            spark.conf.unset("spark.sql.streaming.stateStore.providerClass")
+            spark.conf.unset("spark.sql.streaming.stateStore.checkpointFormatVersion")
 
     def _replay_deduplication(self, stream: FileStream) -> None:
         sink = self.sink("s")

@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
@@ -19,6 +21,7 @@ from typing import Any, Literal
 import psutil
 
 from foreachonce.faults import VARIABLE, Point
+from foreachonce.testing.archive import environment
 from foreachonce.testing.spark import session
 from foreachonce.testing.stream import BatchFunction, open_stream
 
@@ -61,12 +64,12 @@ class Driver:
         self._fault = fault
         (self._folder / "job").write_bytes(pickle.dumps(job))
         self._log = (self._folder / "log").open("wb")
-        environment = {**os.environ, **_quick_start(self._folder)}
+        variables = environment(self._folder)
         if fault:
-            environment[VARIABLE] = f"{fault}:{self._folder}"
+            variables[VARIABLE] = f"{fault}:{self._folder}"
         self._process = subprocess.Popen(  # noqa: S603 - our own arguments
             [sys.executable, "-m", "foreachonce.testing.driver", str(self._folder / "job")],
-            stdout=self._log, stderr=subprocess.STDOUT, env=environment, start_new_session=True,
+            stdout=self._log, stderr=subprocess.STDOUT, env=variables, start_new_session=True,
         )  # fmt: skip
 
     def __enter__(self) -> Driver:
@@ -74,6 +77,9 @@ class Driver:
 
     def __exit__(self, *_: object) -> None:
         self.kill("all")
+        # A driver that has come to its end leaves its JVM to shut down for seconds; nobody waits for that.
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._log.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -139,12 +145,6 @@ class Driver:
             if not self.is_running or time.monotonic() > deadline:
                 raise AssertionError(f"the driver {what} (exit code {self._process.poll()}):\n{self.log()[-6000:]}")
             time.sleep(0.005)
-
-
-def _quick_start(folder: Path) -> dict[str, str]:
-    """A JVM that lives for seconds: quick to start, and with its scratch files where they are removed with the driver."""
-    java = f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.io.tmpdir={folder}"
-    return {"SPARK_SUBMIT_OPTS": java, "SPARK_LOCAL_DIRS": str(folder), "SPARK_LOCAL_IP": "127.0.0.1"}
 
 
 def _name(process: psutil.Process) -> str:

@@ -25,11 +25,11 @@ class FileStream:
     """A file source and a checkpoint in one folder.
 
     Args:
-        spark: the session that runs the queries.
+        spark: the session that runs the queries; None where they run in drivers of their own.
         folder: where the source, the checkpoint and its copies go.
     """
 
-    def __init__(self, spark: SparkSession, folder: Path) -> None:
+    def __init__(self, spark: SparkSession | None, folder: Path) -> None:
         self.spark = spark
         self.source = folder / "source"
         self.checkpoint = folder / "checkpoint"
@@ -61,6 +61,7 @@ class FileStream:
         **options: str,
     ) -> str:
         """Run every batch that is there and return the run's id; an error in a batch is raised."""
+        assert self.spark is not None
         frame = change(open_stream(self.spark, self.source, limit=limit))
         writer = frame.writeStream.foreachBatch(function).outputMode(output_mode).options(**options)
         writer = writer.queryName(name) if name else writer
