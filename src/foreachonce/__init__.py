@@ -10,7 +10,9 @@ from foreachonce.decorator import exactly_once
 from foreachonce.entry import Entry
 from foreachonce.epoch import Epoch
 from foreachonce.errors import (
+    CommitInDoubt,
     ConfigurationError,
+    Conflict,
     DuplicateKeys,
     EpochError,
     ForeachOnceError,
@@ -27,7 +29,9 @@ from foreachonce.sinks.jdbc import JdbcSink
 from foreachonce.sql.view import SqlLedger
 
 __all__ = [
+    "CommitInDoubt",
     "ConfigurationError",
+    "Conflict",
     "DuplicateKeys",
     "Entry",
     "Epoch",

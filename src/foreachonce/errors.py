@@ -48,4 +48,8 @@ class Conflict(ForeachOnceError):
 
 
 class CommitInDoubt(ForeachOnceError):
-    """The connection or the task was lost around COMMIT: the rows and the entry are both there, or neither is."""
+    """The connection or the Spark job was lost while the batch was written, and the ledger has no entry.
+
+    The rows and the entry are both there, or neither is. A Spark job that failed for a reason of its own, such as an error
+    in a user-defined function, is named in the message.
+    """

@@ -9,7 +9,7 @@ from foreachonce.entry import Entry
 
 
 class Ledger(Protocol):
-    """A view of the entries that a sink has committed. Reading changes nothing."""
+    """A view of the entries that a sink has committed. Reading changes no entry; a ledger that is not there is made."""
 
     def streams(self) -> list[str]:
         """The names of all streams."""

@@ -37,10 +37,10 @@ def _mend(reason: Reason, entry: Entry, epoch: Epoch) -> str:
         )
     if epoch.query_id != entry.query_id:
         cause = (
-            "  The query id differs: the checkpoint was lost, deleted or replaced, or two queries share this stream's\n"
-            "  name.\n"
-            f"  To mend it: put back the checkpoint whose metadata holds id {entry.query_id}; or, if this is another "
-            "query,\n  give it a stream= of its own."
+            "  The query id differs: the checkpoint was lost, deleted or replaced,\n"
+            "  or two queries share this stream's name.\n"
+            f"  To mend it: put back the checkpoint whose metadata holds id {entry.query_id};\n"
+            "  or, if this is another query, give it a stream= of its own."
         )
     else:
         cause = (

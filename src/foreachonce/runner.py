@@ -80,8 +80,9 @@ def _settle(sink: Sink, error: ForeachOnceError, resolved: Resolved) -> Outcome:
             log.warning("stream %r: batch %d was committed though its reply was lost", epoch.stream, epoch.batch_id)
             return "written"
         return _skip(resolved, decision.entry)
-    if isinstance(decision, Refuse):
+    if isinstance(decision, Refuse) and sink.on_mismatch == "raise":
         raise Mismatch(explain(decision, epoch)) from error
+    # Where the user wanted the batch written in spite of a mismatch, the mismatch is no news.
     raise error
 
 

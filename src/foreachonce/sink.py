@@ -2,7 +2,7 @@
 
 1. ``head(epoch)``: one look at the ledger. A sink that fences does so here, before it reads.
 2. (the runner decides; a replay ends here.)
-3. ``check(frame)``: refuse a frame that does not fit, before anything is written.
+3. ``check(frame)``: refuse a frame that does not fit, before any row is written; a missing table may be made here.
 4. ``commit(frame, entry)``: write the frame's rows and the entry together, or neither.
 
 Where ``commit`` raises, the runner calls ``head`` again and believes the ledger.

@@ -34,6 +34,7 @@ INSTANT = dt.datetime(2024, 3, 10, 7, 30, 15, 123456, tzinfo=UTC)
 AMBIGUOUS = [dt.datetime(2024, 11, 3, hour, 30, tzinfo=UTC) for hour in (5, 6)]
 WALL = [dt.datetime(2024, 3, 10, 2, 30, 15, 123456), dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31, 23, 59, 59, 999999)]
 POINT = T.StructType([T.StructField("x", T.IntegerType()), T.StructField("name", T.StringType())])
+TIMES = T.StructType([T.StructField("at", T.TimestampType()), T.StructField("wall", T.TimestampNTZType())])
 
 
 @pytest.fixture
@@ -146,6 +147,13 @@ def test_nested_values_come_back_as_json(write, read, data_type, values):
     write(data_type, values)
     found = [json.loads(value) if isinstance(value, str) else value for value in read()]
     assert found == [_as_json(value, data_type) for value in values]
+
+
+def test_nested_times_keep_their_microseconds(write, read):
+    write(TIMES, [(INSTANT, WALL[0])])
+    (found,) = (json.loads(value) if isinstance(value, str) else value for value in read())
+    assert dt.datetime.fromisoformat(found["at"]) == INSTANT
+    assert dt.datetime.fromisoformat(found["wall"]) == WALL[0]
 
 
 def test_text_with_nul_is_kept_or_refused_whole(write, read, url, query):

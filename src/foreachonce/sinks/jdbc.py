@@ -55,7 +55,8 @@ class JdbcSink:
         on_mismatch: what becomes of a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
             writes it all the same and says so in its entry.
         path: ``"direct"``: one task carries the batch in one transaction; ``"staged"``: tasks side by side into a staging
-            table, then one statement; ``"auto"`` chooses by the number of partitions. SQLite is always direct.
+            table, then one statement; ``"auto"`` chooses by the number of partitions, and stages
+            where Spark does not tell it (Connect, a shuffle under adaptive execution). SQLite is always direct.
         checkpoint: the query's ``checkpointLocation``; needed on Spark Connect only.
 
     Raises:

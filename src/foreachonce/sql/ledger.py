@@ -24,7 +24,6 @@ The two keys are the compare-and-swap: whoever appends second is refused by the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cache
@@ -42,7 +41,7 @@ from foreachonce.sql.database import Database
 
 SCHEMA_VERSION = 1
 LEDGER, META = "foreachonce_ledger", "foreachonce_meta"
-_PAGE = 1000
+PAGE = 1000
 
 
 @cache
@@ -154,17 +153,11 @@ def has_batch(connection: Connection, schema: str | None, entry: Entry) -> bool:
     return look(connection, schema, entry.stream, entry.query_id, entry.batch_id).same_batch is not None
 
 
-def entries(connection: Connection, schema: str | None, stream: str) -> Iterator[Entry]:
-    """Yield the stream's entries in order of seq, a page at a time."""
+def page(connection: Connection, schema: str | None, stream: str, after: int) -> list[Entry]:
+    """The stream's next entries in order of seq; fewer than PAGE are the last."""
     ledger, _ = tables(schema)
-    after = -1
-    while True:
-        page = sa.select(ledger).where(ledger.c.stream == stream, ledger.c.seq > after).order_by(ledger.c.seq).limit(_PAGE)
-        found = [_entry(row) for row in connection.execute(page)]
-        yield from found
-        if len(found) < _PAGE:
-            return
-        after = found[-1].seq
+    following = sa.select(ledger).where(ledger.c.stream == stream, ledger.c.seq > after)
+    return [_entry(row) for row in connection.execute(following.order_by(ledger.c.seq).limit(PAGE))]
 
 
 def streams(connection: Connection, schema: str | None) -> list[str]:

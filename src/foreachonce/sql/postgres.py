@@ -19,7 +19,7 @@ from sqlalchemy.sql.expression import Select, TableClause
 from foreachonce.errors import CommitInDoubt, Conflict, ForeachOnceError, SinkUnavailable, WriteFailed
 from foreachonce.sql.background import each_in_background
 from foreachonce.sql.database import SqlType
-from foreachonce.sql.types import INTEGER_BYTES, name_of, numeric_holds
+from foreachonce.sql.types import INTEGER_BYTES, JSON_OPTIONS, name_of, numeric_holds
 from foreachonce.sql.url import scrub, shown
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Postgres:
         if name_of(data_type) == "binary":
             return F.concat(F.lit("\\x"), F.hex(column))
         if name_of(data_type) in _NESTED:
-            return F.to_json(column, {"ignoreNullFields": "false"})
+            return F.to_json(column, JSON_OPTIONS)
         return column
 
     def load(
@@ -193,7 +193,9 @@ def _translate(
 
     cause = error.orig if isinstance(error, DBAPIError) else error
     state = cause.sqlstate if isinstance(cause, psycopg.Error) else None
-    text = f"{shown(url)}: {scrub(str(cause), url)}"
+    # The server's details and context quote the rows; its primary message says what is wrong.
+    words = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
+    text = f"{shown(url)}: {scrub(words or str(cause), url)}"
     if state is None or state.startswith(("08", "57P")):
         return lost(f"the connection was lost: {text}")
     if state.startswith("40"):

@@ -26,7 +26,7 @@ from sqlalchemy.sql.expression import Select, TableClause
 
 from foreachonce.errors import ConfigurationError, SinkUnavailable, WriteFailed
 from foreachonce.sql.database import SqlType
-from foreachonce.sql.types import INTEGER_BYTES, digits, name_of
+from foreachonce.sql.types import INTEGER_BYTES, JSON_OPTIONS, digits, name_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -108,7 +108,8 @@ class Sqlite:
             return isinstance(column, sa.Integer | sa.Numeric | sa.Float | sa.Boolean) and (is_exact or name != "bigint")
         if name in ("float", "double"):
             return isinstance(column, sa.Numeric | sa.Float)
-        if name == "decimal" and isinstance(column, sa.Numeric):
+        # SQLAlchemy 2.0 counts Float as a kind of Numeric, 2.1 does not.
+        if name == "decimal" and isinstance(column, sa.Numeric) and not isinstance(column, sa.Float):
             return sum(digits(data_type)) <= 15
         if name in ("date", "timestamp", "timestamp_ntz") and isinstance(column, sa.Date | sa.DateTime):
             return isinstance(column, sa.Date) == (name == "date")
@@ -121,7 +122,7 @@ class Sqlite:
         from pyspark.sql import functions as F
 
         if name_of(data_type) in _NESTED:
-            return F.to_json(column, {"ignoreNullFields": "false"})
+            return F.to_json(column, JSON_OPTIONS)
         if name_of(data_type) == "decimal":
             return column.cast("string")
         return column

@@ -62,10 +62,15 @@ class SqlLedger:
             return ledger.head(connection, self.schema, stream)
 
     def entries(self, stream: str) -> Iterator[Entry]:
-        """Yield the stream's entries in order of seq."""
+        """Yield the stream's entries in order of seq. Between pages no connection is held, and no writer waits."""
         _ = self.identity
-        with self.database.reading(self.url) as connection:
-            yield from ledger.entries(connection, self.schema, stream)
+        after, is_over = -1, False
+        while not is_over:
+            with self.database.reading(self.url) as connection:
+                found = ledger.page(connection, self.schema, stream, after)
+            yield from found
+            is_over = len(found) < ledger.PAGE
+            after = found[-1].seq if found else after
 
 
 @cache

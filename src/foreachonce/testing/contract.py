@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def refused(error: str, *words: str) -> Iterator[None]:
+def refused(error: str, *words: str) -> Iterator[pytest.ExceptionInfo[StreamingQueryException]]:
     """Expect the query to end with an error of the library that names all ``words``."""
     with pytest.raises(StreamingQueryException) as caught:
-        yield
+        yield caught
     text = str(caught.value)
     assert f"foreachonce.errors.{error}" in text, text
     for word in words:
