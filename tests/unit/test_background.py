@@ -83,9 +83,9 @@ def test_items_are_read_no_further_ahead_than_the_depth(depth):
             taken.append(number)
             yield number
 
-    reader = threading.Thread(target=each_in_background, args=(lambda _: gate.wait(20), items()), kwargs={"depth": depth})
+    reader = threading.Thread(target=each_in_background, args=(lambda _: gate.wait(60), items()), kwargs={"depth": depth})
     reader.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 10
     while len(taken) < depth + 1 and time.monotonic() < deadline:
         time.sleep(0.001)
     time.sleep(0.05)

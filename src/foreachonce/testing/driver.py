@@ -26,7 +26,7 @@ from foreachonce.testing.spark import session
 from foreachonce.testing.stream import BatchFunction, open_stream
 
 Victim = Literal["python", "jvm", "all", "executors"]
-PATIENCE = 120
+PATIENCE = 300
 
 
 @dataclass(frozen=True, slots=True)
