@@ -167,3 +167,7 @@ def test_password_that_was_given_twice_is_taken_out():
 @pytest.mark.parametrize("text", ["postgresql://app@db/shop", "postgresql://app:@db/shop", "sqlite:////data/shop.db"])
 def test_text_stays_as_it_is_where_there_is_no_password(text):
     assert scrub("relation x does not exist", parse_url(text)) == "relation x does not exist"
+
+
+def test_jdbc_path_is_absolute_however_many_slashes_it_has():
+    assert {parse_url(f"jdbc:sqlite:{slashes}data/x.db").database for slashes in ("/", "//", "///")} == {"/data/x.db"}

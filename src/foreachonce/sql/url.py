@@ -68,7 +68,10 @@ def _plain(text: str) -> str:
     """``sqlite:path`` is how JDBC spells ``sqlite:///path``; a bare ``ssl``, which no URL parser keeps, is ``ssl=true``."""
     text = re.sub(r"([?&])ssl=?(?=&|$)", r"\1ssl=true", text)
     rest = text.removeprefix("sqlite:")
-    return text if rest == text or rest.startswith("//") else f"sqlite:///{rest}"
+    if rest == text:
+        return text
+    # Xerial's driver opens what follows as a path; to SQLAlchemy ///path would be a relative one.
+    return f"sqlite:///{'/' + rest.lstrip('/') if rest.startswith('/') else rest}"
 
 
 def _from_jdbc(url: URL) -> URL:
