@@ -93,21 +93,23 @@ def _load(connection: Connection, write: Write, batches: Iterable[pa.RecordBatch
 
 
 def stage_name(entry: Entry) -> str:
-    """A staging table's name: by stream, so that a later run can clear its own leftovers, then by run and batch."""
-    return f"{_stage_prefix(entry.stream)}{entry.run_id[:8]}_{entry.batch_id}"
+    """A staging table's name: by stream and query, so that a later run can clear its leftovers; then by run and batch."""
+    return f"{_stage_prefix(entry)}{entry.run_id[:8]}_{entry.batch_id}"
 
 
-def _stage_prefix(stream: str) -> str:
-    return f"{STAGE}{sha256(stream.encode()).hexdigest()[:10]}_"
+def _stage_prefix(entry: Entry) -> str:
+    # Another query under the same stream's name keeps its stage: the ledger must tell it that it has lost, not a lost table.
+    owner = f"{entry.stream}/{entry.query_id}"
+    return f"{STAGE}{sha256(owner.encode()).hexdigest()[:12]}_"
 
 
 def open_stage(write: Write) -> sa.TableClause:
-    """Make the batch's staging table, and clear away those that earlier runs of the stream have left."""
+    """Make the batch's staging table, and clear away those that earlier runs of the query have left."""
     columns = (*write.columns, ATTEMPT)
     stage = sa.table(stage_name(write.entry), *(sa.column(name) for name in columns), schema=write.ledger_schema)
     with write.database.writing(write.url) as connection:
         for name in sa.inspect(connection).get_table_names(schema=write.ledger_schema):
-            if name.startswith(_stage_prefix(write.entry.stream)):
+            if name.startswith(_stage_prefix(write.entry)):
                 old = sa.table(name, schema=write.ledger_schema)
                 connection.execute(sa.text(f"DROP TABLE IF EXISTS {_quoted(connection, old)}"))
         _create_stage(connection, write, stage, kind="UNLOGGED", extra=(sa.cast(0, sa.BigInteger).label(ATTEMPT),))
