@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -126,7 +127,7 @@ def staged(write: Write, stage: sa.TableClause) -> Task:
         if first is None:
             return Receipt(number, 0)
         with write.database.writing(write.url, executor=True) as connection:
-            rows = write.database.load(connection, stage, (*write.columns, ATTEMPT), _with_first(first, tagged))
+            rows = write.database.load(connection, stage, (*write.columns, ATTEMPT), chain([first], tagged))
         return Receipt(number, rows)
 
     return task
@@ -234,11 +235,6 @@ def _tagged(batches: Iterable[pa.RecordBatch], number: int) -> Iterator[pa.Recor
         if batch.num_rows:
             tag = pa.repeat(pa.scalar(number, pa.int64()), batch.num_rows)
             yield pa.RecordBatch.from_arrays([*batch.columns, tag], names=[*batch.schema.names, ATTEMPT])
-
-
-def _with_first(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    yield first
-    yield from rest
 
 
 def _quoted(connection: Connection, table: sa.TableClause) -> str:

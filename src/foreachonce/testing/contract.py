@@ -198,7 +198,8 @@ class SinkContract:
         assert self.read() == [1, 1]
         assert [entry.decision for entry in sink.ledger.entries("s")] == ["write", "on_mismatch=write: behind"]
 
-    def test_older_checkpoint_replays_the_same_batches(self, stream: FileStream) -> None:
+    def _roll_back_to_batch_0(self, stream: FileStream) -> Any:
+        """Write batches 0 to 2, a file each, and put back the checkpoint as it was after batch 0."""
         sink = self.sink("s")
         stream.feed([1])
         stream.run(sink)
@@ -206,18 +207,16 @@ class SinkContract:
         stream.feed([2], [3])
         stream.run(sink)
         stream.restore_checkpoint(copy)
+        return sink
+
+    def test_older_checkpoint_replays_the_same_batches(self, stream: FileStream) -> None:
+        sink = self._roll_back_to_batch_0(stream)
         stream.feed([4])
         stream.run(sink)
         self.assert_exactly_once(sink, stream)
 
     def test_older_checkpoint_with_another_limit_is_refused(self, stream: FileStream) -> None:
-        sink = self.sink("s")
-        stream.feed([1])
-        stream.run(sink)
-        copy = stream.copy_checkpoint("older")
-        stream.feed([2], [3])
-        stream.run(sink)
-        stream.restore_checkpoint(copy)
+        sink = self._roll_back_to_batch_0(stream)
         # The offset is {"logOffset":1} both times: only the source log tells that the batch now holds two files.
         with refused("Mismatch", "other rows than those that were written"):
             stream.run(sink, limit=2)
@@ -225,13 +224,7 @@ class SinkContract:
 
     def test_same_offsets_with_other_files_do_not_line_up(self, stream: FileStream) -> None:
         """A checkpoint that another sink moved on: the numbers meet the head's, the files do not."""
-        sink = self.sink("s")
-        stream.feed([1])
-        stream.run(sink)
-        copy = stream.copy_checkpoint("older")
-        stream.feed([2], [3])
-        stream.run(sink)
-        stream.restore_checkpoint(copy)
+        sink = self._roll_back_to_batch_0(stream)
         stream.run(lambda frame, batch_id: frame.collect(), limit=2)  # batch 1 holds files 2 and 3 here
         stream.feed([4])
         stream.run(lambda frame, batch_id: frame.collect())  # batch 2: file 4, {"logOffset":2} as in the ledger
