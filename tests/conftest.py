@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from foreachonce.testing.driver import Driver
 from foreachonce.testing.postgres import NoPostgres, database, postgres
 from foreachonce.testing.spark import session
 
@@ -18,6 +19,13 @@ def spark() -> Iterator[SparkSession]:
     spark = session()
     yield spark
     spark.stop()
+
+
+@pytest.fixture(scope="session")
+def other_driver() -> Iterator[Driver]:
+    """A second driver, in a process of its own, that runs what tests hand to it."""
+    with Driver() as driver:
+        yield driver
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ events.writeStream.foreachBatch(orders).option("checkpointLocation", path).start
 """
 
 from foreachonce.decorator import exactly_once
-from foreachonce.entry import Entry
+from foreachonce.entry import Entry, Intent, Run
 from foreachonce.epoch import Epoch
 from foreachonce.errors import (
     CommitInDoubt,
@@ -15,8 +15,10 @@ from foreachonce.errors import (
     Conflict,
     DuplicateKeys,
     EpochError,
+    Fenced,
     ForeachOnceError,
     FrameError,
+    InDoubt,
     LedgerError,
     Mismatch,
     SinkUnavailable,
@@ -26,6 +28,7 @@ from foreachonce.ledger import Ledger
 from foreachonce.position import Position
 from foreachonce.sink import Sink
 from foreachonce.sinks.jdbc import JdbcSink
+from foreachonce.sql.transaction import Transaction
 from foreachonce.sql.view import SqlLedger
 
 __all__ = [
@@ -36,16 +39,21 @@ __all__ = [
     "Entry",
     "Epoch",
     "EpochError",
+    "Fenced",
     "ForeachOnceError",
     "FrameError",
+    "InDoubt",
+    "Intent",
     "JdbcSink",
     "Ledger",
     "LedgerError",
     "Mismatch",
     "Position",
+    "Run",
     "Sink",
     "SinkUnavailable",
     "SqlLedger",
+    "Transaction",
     "WriteFailed",
     "exactly_once",
 ]

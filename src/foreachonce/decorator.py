@@ -1,71 +1,213 @@
-"""``@exactly_once(sink)``: a foreachBatch function whose returned frame is written exactly once."""
+"""``@exactly_once``: a user's function made into a foreachBatch function whose writes happen exactly once."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import update_wrapper
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args, overload
 
+from foreachonce.doubt import OnDoubt
 from foreachonce.errors import ConfigurationError, FrameError
+from foreachonce.keywords import one_of, texts
+from foreachonce.naming import name_of_function, reference
 from foreachonce.runner import run
-from foreachonce.sink import Sink
+from foreachonce.sink import OnMismatch, Sink
+from foreachonce.sinks.function import FunctionSink
+from foreachonce.spark.frames import kept
+from foreachonce.sql.view import SqlLedger
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-BatchFunction = Callable[["DataFrame", int], "DataFrame"]
+BatchFunction = Callable[..., Any]
 
 
 class ExactlyOnce:
-    """A foreachBatch function made of a sink and a user's function; see :func:`exactly_once`."""
+    """A foreachBatch function made of sinks and a user's function; see :func:`exactly_once`.
 
-    def __init__(self, sink: Sink, function: BatchFunction) -> None:
+    Args:
+        sinks: where the function's rows go.
+        function: what the user wrote.
+        takes_tx: whether it takes a third parameter, the transaction, instead of returning a frame.
+    """
+
+    def __init__(self, sinks: Sequence[Sink[Any]], function: BatchFunction, *, takes_tx: bool) -> None:
         update_wrapper(self, function)
-        self.sink = sink
-        self._function = function
+        self.sinks = tuple(sinks)
+        self._function, self._takes_tx = function, takes_tx
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
         """Write one batch; this is what Spark calls."""
-        run(self.sink, frame, batch_id, self._prepare)
+        if self._takes_tx:
+            run(self.sinks, frame, batch_id, lambda sink: self._in_transaction(sink, frame, batch_id))
+        elif len(self.sinks) == 1:
+            run(self.sinks, frame, batch_id, lambda sink: nullcontext(sink.check(self._returned(frame, batch_id))))
+        else:
+            with _Fan(lambda: self._returned(frame, batch_id)) as fan:
+                run(self.sinks, frame, batch_id, fan.check)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return reference(self) or super().__reduce_ex__(protocol)
 
     def __repr__(self) -> str:
-        return f"exactly_once({self.sink!r})({getattr(self._function, '__qualname__', self._function)})"
+        sinks = ", ".join(map(repr, self.sinks))
+        return f"exactly_once({sinks if len(self.sinks) == 1 else f'[{sinks}]'})({name_of_function(self._function)})"
 
-    def _prepare(self, frame: DataFrame, batch_id: int) -> DataFrame:
-        rows = self._function(frame, batch_id)
+    @contextmanager
+    def _in_transaction(self, sink: Any, frame: DataFrame, batch_id: int) -> Iterator[Any]:
+        tx = sink.transaction()
+        with kept(frame):
+            self._function(frame, batch_id, tx)
+            yield tx.steps
+
+    def _returned(self, frame: DataFrame, batch_id: int) -> DataFrame:
+        rows: DataFrame = self._function(frame, batch_id)
         if not hasattr(rows, "mapInArrow"):
             raise FrameError(
-                f"{getattr(self._function, '__qualname__', self._function)} returned {type(rows).__name__}; it must return "
-                "the DataFrame to write. Nothing was written."
+                f"{name_of_function(self._function)} returned {type(rows).__name__}; it must return the DataFrame to write. "
+                "Nothing was written."
             )
         return rows
 
 
-def exactly_once(sink: Sink) -> Callable[[BatchFunction], ExactlyOnce]:
-    """Make a function ``(df, batch_id) -> DataFrame`` into a foreachBatch function that writes its frame exactly once.
+class _Fan:
+    """One frame for several sinks: made when the first of them needs it, computed once, let go at the end."""
 
-    The function is not called for a batch that the ledger already holds. It may be called again for one that was not
-    committed, so what else it does beside returning a frame is not covered.
+    def __init__(self, make: Callable[[], DataFrame]) -> None:
+        self._make = make
+        self._kept: AbstractContextManager[DataFrame] | None = None
+        self._frame: DataFrame | None = None
+
+    def __enter__(self) -> _Fan:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._kept is not None:
+            self._kept.__exit__(*error)
+
+    def check(self, sink: Sink[Any]) -> AbstractContextManager[Any]:
+        if self._frame is None:
+            self._kept = kept(self._make())
+            self._frame = self._kept.__enter__()
+        return nullcontext(sink.check(self._frame))
+
+
+@overload
+def exactly_once(sink: Sink[Any] | Sequence[Sink[Any]], /) -> Callable[[BatchFunction], ExactlyOnce]: ...
+@overload
+def exactly_once(
+    *,
+    ledger: str,
+    stream: str | None = None,
+    in_doubt: OnDoubt = "raise",
+    ledger_schema: str | None = None,
+    on_mismatch: OnMismatch = "raise",
+    checkpoint: str | None = None,
+) -> Callable[[BatchFunction], FunctionSink]: ...
+def exactly_once(sink: Any = None, /, **keywords: Any) -> Callable[[BatchFunction], Any]:
+    """Make a function into a foreachBatch function whose writes happen exactly once. It has three forms:
+
+    - ``@exactly_once(sink)`` on ``(df, batch_id) -> DataFrame``: the frame that it returns is written. With a list of
+      sinks it is computed once and written to each; after a crash between two, only the one that lacks the batch writes.
+    - ``@exactly_once(JdbcSink(url, stream=…))`` on ``(df, batch_id, tx)``: whatever it asks of ``tx`` (``tx.append``,
+      ``tx.merge``, ``tx.execute``) is one transaction with the ledger entry; see
+      :class:`~foreachonce.sql.transaction.Transaction`. ``df`` is computed once, however many tables it feeds.
+    - ``@exactly_once(ledger=url, stream=…, in_doubt=…)`` on ``(df, batch_id)`` or ``(df, batch_id, epoch)``: for effects
+      that no transaction covers. An intent is written to the ledger before the call and an entry after it. A batch whose
+      call was interrupted, or raised, is *in doubt* at the next start.
+
+    The function is not called for a batch that the ledger already holds. In the first two forms it may be called again for
+    one that was not committed, so what else it does is not covered.
 
     Args:
-        sink: where the frame goes, for example a :class:`~foreachonce.JdbcSink`.
+        sink: a sink such as :class:`~foreachonce.JdbcSink`, or a list of them, each with a ledger or a stream of its own.
+        ledger: the address of the database for the ledger, as for :class:`~foreachonce.JdbcSink`.
+        stream: the stream's name; None takes the query's name.
+        in_doubt: what becomes of a batch in doubt: ``"raise"`` stops with :class:`~foreachonce.InDoubt`; ``"rerun"`` calls
+            the function again; a probe, ``(epoch) -> bool``, is asked whether the epoch's effect is there: False calls
+            again, True confirms without a call.
+        ledger_schema, on_mismatch, checkpoint: as for :class:`~foreachonce.JdbcSink`.
 
     Raises:
-        ConfigurationError: ``sink`` is no sink, or the function does not take the two parameters.
+        ConfigurationError: at once: no sink, a keyword that is missing or unknown, or a function with other parameters.
     """
-    if not all(hasattr(sink, name) for name in ("head", "check", "commit", "ledger")):
-        raise ConfigurationError(f"exactly_once() takes a sink such as JdbcSink(...), not {type(sink).__name__}.")
+    if (sink is None) == ("ledger" not in keywords):
+        raise ConfigurationError("exactly_once() takes either a sink such as JdbcSink(...), or ledger= and its keywords.")
+    if sink is None:
+        return _around_function(**keywords)
+    if keywords:
+        raise ConfigurationError(f"exactly_once(sink) takes no {next(iter(keywords))}=; the sink has it.")
+    sinks = list(sink) if isinstance(sink, list | tuple) else [sink]
+    _check_sinks(sinks)
 
     def decorate(function: BatchFunction) -> ExactlyOnce:
-        if not callable(function):
-            raise ConfigurationError(f"exactly_once(sink) decorates a function, not {type(function).__name__}.")
-        try:
-            inspect.signature(function).bind(None, 0)
-        except (TypeError, ValueError):
+        takes_tx = _takes_third(function, "(df, batch_id) and return the frame to write, or (df, batch_id, tx)")
+        if takes_tx and not (len(sinks) == 1 and hasattr(sinks[0], "transaction")):
             raise ConfigurationError(
-                f"{getattr(function, '__qualname__', function)} must take (df, batch_id) and return the frame to write."
-            ) from None
-        return ExactlyOnce(sink, function)
+                f"{name_of_function(function)} takes a transaction, which {sinks[0]!r} does not have."
+                if len(sinks) == 1
+                else f"{name_of_function(function)} takes a transaction; several sinks cannot share one."
+            )
+        return ExactlyOnce(sinks, function, takes_tx=takes_tx)
 
     return decorate
+
+
+def _around_function(
+    *,
+    ledger: str,
+    stream: str | None = None,
+    in_doubt: OnDoubt = "raise",
+    ledger_schema: str | None = None,
+    on_mismatch: OnMismatch = "raise",
+    checkpoint: str | None = None,
+) -> Callable[[BatchFunction], FunctionSink]:
+    texts(stream=stream, ledger_schema=ledger_schema, checkpoint=checkpoint)
+    one_of("on_mismatch", on_mismatch, get_args(OnMismatch))
+    if not callable(in_doubt):
+        one_of("in_doubt", in_doubt, ("raise", "rerun"), "or a function from an epoch to True or False")
+    view = SqlLedger(ledger, schema=ledger_schema)
+
+    def decorate(function: BatchFunction) -> FunctionSink:
+        takes_epoch = _takes_third(function, "(df, batch_id) or (df, batch_id, epoch)")
+        return FunctionSink(
+            function,
+            ledger=view,
+            stream=stream,
+            in_doubt=in_doubt,
+            on_mismatch=on_mismatch,
+            checkpoint=checkpoint,
+            takes_epoch=takes_epoch,
+        )
+
+    return decorate
+
+
+def _check_sinks(sinks: Sequence[Any]) -> None:
+    for sink in sinks:
+        if not all(hasattr(sink, name) for name in ("head", "take", "check", "commit", "ledger")):
+            raise ConfigurationError(f"exactly_once() takes a sink such as JdbcSink(...), not {type(sink).__name__}.")
+    if not sinks:
+        raise ConfigurationError("exactly_once([]) has no sink to write to.")
+    places = [(sink.ledger, sink.stream) for sink in sinks]
+    for number, place in enumerate(places):
+        if place in places[:number]:
+            raise ConfigurationError(
+                f"exactly_once([...]): two sinks share the stream name {place[1]!r} in one ledger, so the second would take "
+                "every batch for a replay; give each a stream= of its own."
+            )
+
+
+def _takes_third(function: BatchFunction, wanted: str) -> bool:
+    """Whether a function takes three parameters rather than two."""
+    if not callable(function):
+        raise ConfigurationError(f"exactly_once(...) decorates a function, not {type(function).__name__}.")
+    for count in (2, 3):
+        try:
+            inspect.signature(function).bind(*range(count))
+        except (TypeError, ValueError):
+            continue
+        return count == 3
+    raise ConfigurationError(f"{name_of_function(function)} must take {wanted}.")

@@ -17,11 +17,13 @@ class Entry:
     Args:
         stream, query_id, batch_id, run_id, position, offset_log: as in :class:`~foreachonce.epoch.Epoch`.
         seq: the entry's place in the stream's chain, from 0 without a gap.
-        rows: how many rows the batch brought; None until they are counted, at commit.
+        rows: how many rows the batch brought; None until they are counted, at commit, and for a function, which does
+            not tell.
         time: when the entry was appended, in UTC.
         sink: the sink's description, without secrets.
         versions: of foreachonce and Spark.
-        decision: why the epoch was written: ``"write"``, or the looser choice that the user had made.
+        decision: why the epoch was written: ``"write"``, or the looser choice that the user had made, or what settled a
+            doubt.
     """
 
     stream: str
@@ -55,6 +57,18 @@ class Entry:
             decision=decision,
         )
 
+    @property
+    def epoch(self) -> Epoch:
+        """The epoch that the entry is about."""
+        return Epoch(
+            stream=self.stream,
+            query_id=self.query_id,
+            run_id=self.run_id,
+            batch_id=self.batch_id,
+            position=self.position,
+            offset_log=self.offset_log,
+        )
+
 
 class Found(NamedTuple):
     """What one look at a ledger tells about an epoch."""
@@ -63,3 +77,25 @@ class Found(NamedTuple):
     """The stream's newest entry; None where the stream is new."""
     same_batch: Entry | None
     """The entry of the epoch's own query id and batch id, if there is one."""
+    is_held: bool = False
+    """Whether the epoch's run has taken the stream. A run that has lost it to a newer one finds nothing: it is fenced."""
+
+
+class Run(NamedTuple):
+    """A run that has taken a stream over."""
+
+    token: int
+    """0, 1, 2, … in the order of taking over; the greatest is the one that may write."""
+    run_id: str
+    query_id: str
+    time: datetime
+    """When it took the stream, in UTC."""
+
+
+class Intent(NamedTuple):
+    """A call of a function that was begun."""
+
+    entry: Entry
+    """The entry that confirms the call once it is over; its time is when the call was begun, its rows are None."""
+    attempt: int
+    """0, and one more for each call anew of the same epoch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 from foreachonce.position import Position
 
@@ -26,3 +27,14 @@ class Epoch:
     batch_id: int
     position: Position
     offset_log: str
+
+    @property
+    def idempotency_key(self) -> str:
+        """64 hexadecimal digits, the same each time that this batch is tried, and no other batch's.
+
+        For systems that take such a key with a request. It is made of the stream, Spark's query and batch ids, and the
+        position: a batch that was cut anew, or comes from a new checkpoint, has another one.
+        """
+        files = sorted(line for span in self.position.sources.values() for line in span.files)
+        parts = (self.stream, self.query_id, str(self.batch_id), self.position.starts, self.position.ends, *files)
+        return sha256("\0".join(parts).encode()).hexdigest()

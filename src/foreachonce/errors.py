@@ -47,6 +47,14 @@ class Conflict(ForeachOnceError):
     """Another writer appended to the stream first; this transaction, rows and entry, was rolled back."""
 
 
+class Fenced(ForeachOnceError):
+    """A newer run has taken the stream over. This run has written nothing since, and must not go on."""
+
+
+class InDoubt(ForeachOnceError):
+    """A function was begun for the epoch and nothing tells whether it finished; it was not called again."""
+
+
 class CommitInDoubt(ForeachOnceError):
     """The connection or the Spark job was lost while the batch was written, and the ledger has no entry.
 

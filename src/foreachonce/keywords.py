@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from foreachonce.errors import ConfigurationError
 
 
-def one_of(keyword: str, value: object, allowed: Sequence[str]) -> None:
-    """Refuse a value that is not among those allowed."""
+def one_of(keyword: str, value: object, allowed: Sequence[str], more: str = "") -> None:
+    """Refuse a value that is not among those allowed; ``more`` names what else would do."""
     if value not in allowed:
-        raise ConfigurationError(f"{keyword}={value!r} is not known; it is one of {', '.join(map(repr, allowed))}.")
+        known = ", ".join([*map(repr, allowed), *([more] if more else [])])
+        raise ConfigurationError(f"{keyword}={value!r} is not known; it is one of {known}.")
 
 
 def texts(**values: str | None) -> None:

@@ -3,103 +3,130 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from foreachonce._version import versions
-from foreachonce.decide import Decision, Refuse, Skip, Write, decide
-from foreachonce.entry import Entry, Found
+from foreachonce.chain import ON_MISMATCH
+from foreachonce.decide import Refuse, Skip, decide
+from foreachonce.entry import Entry
 from foreachonce.epoch import Epoch
 from foreachonce.errors import ForeachOnceError, Mismatch
-from foreachonce.faults import fault
+from foreachonce.faults import Point, fault
 from foreachonce.refusal import explain
 from foreachonce.sink import Sink
-from foreachonce.spark.resolve import Resolved, resolve
+from foreachonce.spark.resolve import resolve
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 log = logging.getLogger("foreachonce")
 
+# The fault points that every sink passes, in order.
+POINTS_BEFORE: tuple[Point, ...] = ("epoch-resolved", "head-read", "stream-taken")
+POINTS_AFTER: tuple[Point, ...] = ("function-done",)
+
 Outcome = Literal["written", "skipped"]
+Work = TypeVar("Work")
+Prepare = Callable[[Sink[Work]], AbstractContextManager[Work]]
 
 
-def run(
-    sink: Sink, frame: DataFrame, batch_id: int, prepare: Callable[[DataFrame, int], DataFrame] | None = None
-) -> Outcome:
-    """Bring one batch into the sink exactly once.
+def run(sinks: Sequence[Sink[Any]], frame: DataFrame, batch_id: int, prepare: Prepare[Any] | None = None) -> list[Outcome]:
+    """Bring one batch into every sink exactly once, one sink after the other.
 
     Args:
-        sink: where to, and the ledger.
+        sinks: where to; each has a ledger of its own.
         frame: the batch, as Spark hands it to foreachBatch.
         batch_id: Spark's batch id.
-        prepare: the user's function from the batch to the frame that is written; not called for a replay.
+        prepare: from a sink to what it commits, kept as long as the context is open; not called for a replay. None: the
+            frame itself.
 
     Raises:
-        Mismatch: the epoch is not the one that comes next; nothing was written.
-        ForeachOnceError: anything else that stopped it; nothing was written, or the ledger tells.
+        Mismatch: the epoch is not the one that comes next; nothing was written there.
+        Fenced: a newer run has taken the stream; nothing was written there.
+        ForeachOnceError: anything else that stopped it; nothing was written there, or the ledger tells.
     """
-    resolved = resolve(frame, batch_id, stream=sink.stream, checkpoint=sink.checkpoint)
-    epoch = resolved.epoch
+    checkpoint = next((sink.checkpoint for sink in sinks if sink.checkpoint is not None), None)
+    resolved = resolve(frame, batch_id, checkpoint=checkpoint)
     fault("epoch-resolved")
-    found = sink.head(epoch)
-    fault("head-read")
-    decision = decide(found.head, found.same_batch, epoch)
-    if isinstance(decision, Skip):
-        return _skip(resolved, decision.entry)
-    why = _reason_to_write(sink, decision, epoch)
-    rows = prepare(frame, batch_id) if prepare is not None else frame
-    sink.check(rows)
-    entry = Entry.next(found.head, epoch, sink=str(sink), versions=versions(), decision=why)
-    return _commit(sink, rows, entry, resolved)
-
-
-def _commit(sink: Sink, rows: DataFrame, entry: Entry, resolved: Resolved) -> Outcome:
-    epoch = resolved.epoch
-    try:
-        count = sink.commit(rows, entry)
-    except ForeachOnceError as error:
-        return _settle(sink, error, resolved)
+    outcomes = [_write(sink, resolved.epoch(sink.stream), prepare or _checked(frame)) for sink in sinks]
+    if all(outcome == "skipped" for outcome in outcomes):
+        resolved.feed_state()
     fault("function-done")
-    log.info("stream %r: batch %d written, %d rows (seq %d)", epoch.stream, epoch.batch_id, count, entry.seq)
+    return outcomes
+
+
+def _checked(frame: DataFrame) -> Prepare[Any]:
+    return lambda sink: nullcontext(sink.check(frame))
+
+
+def _write(sink: Sink[Work], epoch: Epoch, prepare: Prepare[Work]) -> Outcome:
+    decided = _decide(sink, epoch)
+    if isinstance(decided, Skip):
+        return _skip(sink, decided.entry, epoch)
+    try:
+        with prepare(sink) as work:
+            count = sink.commit(work, decided)
+    except ForeachOnceError as error:
+        return _settle(sink, error, epoch)
+    log.info("stream %r: batch %d written, %s rows (seq %d)", epoch.stream, epoch.batch_id, count, decided.seq)
     return "written"
 
 
-def _settle(sink: Sink, error: ForeachOnceError, resolved: Resolved) -> Outcome:
+def _decide(sink: Sink[Work], epoch: Epoch) -> Skip | Entry:
+    """The entry to write, as the holder of the stream; or that there is nothing to write."""
+    found = sink.head(epoch)
+    fault("head-read")
+    while True:
+        decision = decide(found.head, found.same_batch, epoch)
+        if isinstance(decision, Skip):
+            return decision
+        why = _reason_to_refuse_or_write(sink, decision, epoch)
+        if found.is_held:
+            return Entry.next(found.head, epoch, sink=str(sink), versions=versions(), decision=why)
+        # A refused epoch takes nothing over: a wrong checkpoint must not stop the run that is right.
+        found = sink.take(epoch, found.head)
+        fault("stream-taken")
+
+
+def _settle(sink: Sink[Work], error: ForeachOnceError, epoch: Epoch) -> Outcome:
     """Read the ledger again after a commit that failed, and believe it.
 
     The reply may be lost though the server has committed, or another run may have written the batch or taken the stream
     over; then that is what the user must hear. Otherwise the error stands. A commit that the server still carries out
     after this look does no harm: the entry is unique, so either it or the next attempt comes through, never both.
     """
-    epoch = resolved.epoch
-    again: Found = sink.head(epoch)
+    again = sink.head(epoch)
     decision = decide(again.head, again.same_batch, epoch)
     if isinstance(decision, Skip):
         if decision.entry.run_id == epoch.run_id:
             log.warning("stream %r: batch %d was committed though its reply was lost", epoch.stream, epoch.batch_id)
             return "written"
-        return _skip(resolved, decision.entry)
+        return _skip(sink, decision.entry, epoch)
     if isinstance(decision, Refuse) and sink.on_mismatch == "raise":
         raise Mismatch(explain(decision, epoch)) from error
     # Where the user wanted the batch written in spite of a mismatch, the mismatch is no news.
     raise error
 
 
-def _skip(resolved: Resolved, entry: Entry) -> Outcome:
-    epoch = resolved.epoch
+def _skip(sink: Sink[Work], entry: Entry, epoch: Epoch) -> Outcome:
+    # Spark runs a batch again in a new run only; the same run asks twice where a function calls two sinks.
+    if entry.run_id == epoch.run_id and entry.sink != str(sink):
+        raise Mismatch(
+            f"stream {epoch.stream!r}: batch {epoch.batch_id} was just written to {entry.sink}, and is now to be written to "
+            f"{sink} under the same stream name, where it would be skipped. Give each sink a stream= of its own."
+        )
     log.info("stream %r: batch %d skipped, it is in the ledger (seq %d)", epoch.stream, epoch.batch_id, entry.seq)
-    resolved.feed_state()
     return "skipped"
 
 
-def _reason_to_write(sink: Sink, decision: Decision, epoch: Epoch) -> str:
+def _reason_to_refuse_or_write(sink: Sink[Work], decision: object, epoch: Epoch) -> str:
     """The decision's text for the entry; raises where neither the ledger nor the user wants the epoch written."""
-    if isinstance(decision, Write):
+    if not isinstance(decision, Refuse):
         return "write"
-    assert isinstance(decision, Refuse)
     # A batch that has an entry cannot get a second one: only a new place in the chain can be chosen.
     if sink.on_mismatch == "raise" or decision.reason == "changed":
         raise Mismatch(explain(decision, epoch))
     log.warning("stream %r: batch %d written, on_mismatch='write': %s", epoch.stream, epoch.batch_id, decision.reason)
-    return f"on_mismatch=write: {decision.reason}"
+    return f"{ON_MISMATCH}: {decision.reason}"

@@ -1,16 +1,17 @@
 """What a sink is. The runner calls it in this order, once an epoch:
 
-1. ``head(epoch)``: one look at the ledger. A sink that fences does so here, before it reads.
-2. (the runner decides; a replay ends here.)
-3. ``check(frame)``: refuse a frame that does not fit, before any row is written; a missing table may be made here.
-4. ``commit(frame, entry)``: write the frame's rows and the entry together, or neither.
+1. ``head(epoch)``: one look at the ledger. (The runner decides; a replay ends here, and so does a refusal.)
+2. ``take(epoch, head)``: before a run's first write: fence off every other run, and look again. (The runner decides anew.)
+3. ``check(frame)``: refuse a frame that does not fit, before any row is written; a missing table may be made here. What it
+   returns is the sink's own form of what is to be written, its *work*.
+4. ``commit(work, entry)``: write the work and the entry together, or neither.
 
 Where ``commit`` raises, the runner calls ``head`` again and believes the ledger.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from foreachonce.entry import Entry, Found
 from foreachonce.epoch import Epoch
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 OnMismatch = Literal["raise", "write"]
+Work = TypeVar("Work")
 
 
-class Sink(Protocol):
+class Sink(Protocol[Work]):
     """A place where rows and a ledger entry can be committed together."""
 
     @property
@@ -46,24 +48,35 @@ class Sink(Protocol):
         """The sink's ledger, to read."""
 
     def head(self, epoch: Epoch) -> Found:
-        """Read the stream's newest entry, and the entry of the epoch's own batch.
+        """Read the stream's newest entry, the entry of the epoch's own batch, and whether its run holds the stream.
 
         Raises:
+            Fenced: the epoch's run has lost the stream to a newer one.
             SinkUnavailable: the sink cannot be reached.
             LedgerError: the ledger was made by a newer version, or cannot be made.
         """
 
-    def check(self, frame: DataFrame) -> None:
+    def take(self, epoch: Epoch, head: Entry | None) -> Found:
+        """Take the stream over for the epoch's run, if ``head`` still is its newest entry; return what is there then.
+
+        From then on no other run can write the stream, whatever it has begun. What such a run has left is cleared away.
+
+        Raises:
+            Fenced: the epoch's run has lost the stream to a newer one.
+        """
+
+    def check(self, frame: DataFrame) -> Work:
         """Refuse a frame that the sink cannot hold.
 
         Raises:
             FrameError: naming the table and the column.
         """
 
-    def commit(self, frame: DataFrame, entry: Entry) -> int:
-        """Commit the frame's rows and the entry together; return the number of rows.
+    def commit(self, work: Work, entry: Entry) -> int | None:
+        """Commit the work and the entry together; return the number of rows, None where it is not known.
 
         Raises:
+            Fenced: a newer run has taken the stream; nothing was written.
             WriteFailed: the sink refused the rows; nothing was written.
             Conflict: another writer was first; nothing was written.
             CommitInDoubt: the outcome is not known; the ledger tells.

@@ -6,13 +6,17 @@ import pytest
 import sqlalchemy as sa
 
 from foreachonce import JdbcSink
+from foreachonce.runner import POINTS_AFTER, POINTS_BEFORE
 from foreachonce.sql.url import parse_url
+from foreachonce.sql.write import DIRECT_POINTS, STAGED_POINTS
 from foreachonce.testing.contract import SinkContract
 
 
 class JdbcContract(SinkContract):
     url: str
-    path = "auto"
+    path = "direct"
+    points = (*POINTS_BEFORE, *DIRECT_POINTS, *POINTS_AFTER)
+    worker_points = DIRECT_POINTS
 
     def sink(self, stream, **keywords):
         return JdbcSink(self.url, table="events", stream=stream, path=self.path, **keywords)
@@ -26,14 +30,15 @@ class JdbcContract(SinkContract):
 
 
 class TestSqlite(JdbcContract):
+    # Only the process that holds the file's lock can let it go.
+    unbreakable = ("rows-half", "rows-written", "entry-written")
+
     @pytest.fixture(autouse=True)
     def place(self, sqlite_url):
-        self.url = sqlite_url
+        self.url = f"{sqlite_url}?timeout=2"
 
 
 class TestPostgresDirect(JdbcContract):
-    path = "direct"
-
     @pytest.fixture(autouse=True)
     def place(self, postgres_url):
         self.url = postgres_url
@@ -41,6 +46,8 @@ class TestPostgresDirect(JdbcContract):
 
 class TestPostgresStaged(JdbcContract):
     path = "staged"
+    points = (*POINTS_BEFORE, *STAGED_POINTS, *POINTS_AFTER)
+    worker_points = ("rows-half",)
 
     @pytest.fixture(autouse=True)
     def place(self, postgres_url):

@@ -1,81 +1,74 @@
-"""A fault point is off unless the environment says so; then the first that reaches it stands still until it may go on."""
+"""A fault point is off unless the environment says so; then the first that comes to it meets what a test has asked for."""
 
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from typing import get_args
 
 import pytest
 
-from foreachonce.faults import VARIABLE, Point, fault
+from foreachonce.errors import CommitInDoubt
+from foreachonce.faults import VARIABLE, InjectedFault, Point, fault
+from foreachonce.testing.faults import Faults
 
 pytestmark = pytest.mark.timeout(60)  # a point that wrongly stands still would stand for ever
 
 
 @pytest.fixture
-def armed(tmp_path, monkeypatch) -> Path:
-    """The folder of a fault at the point ``committed``."""
-    monkeypatch.setenv(VARIABLE, f"committed:{tmp_path}")
-    return tmp_path
-
-
-@contextmanager
-def standing(folder: Path) -> Iterator[Future[None]]:
-    """Something that stands at the point ``committed``; it may go on when the block ends."""
-    marker, deadline = folder / "committed", time.monotonic() + 20
-    with ThreadPoolExecutor() as other:
-        stopped = other.submit(fault, "committed")
-        try:
-            while not (marker.exists() and marker.read_text()):
-                assert time.monotonic() < deadline, "nothing stands at the point"
-                time.sleep(0.002)
-            yield stopped
-        finally:
-            marker.unlink(missing_ok=True)
-        stopped.result(timeout=20)
+def faults(tmp_path, monkeypatch) -> Faults:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "faults"))
+    return Faults(tmp_path / "faults")
 
 
 @pytest.mark.parametrize("point", get_args(Point))
-def test_no_point_stops_anything_by_default(point, tmp_path, monkeypatch):
-    monkeypatch.delenv(VARIABLE, raising=False)
-    monkeypatch.chdir(tmp_path)
+def test_no_point_hurts_by_default(point, faults, monkeypatch):
+    faults.arm(point, "raise")
+    monkeypatch.delenv(VARIABLE)
     fault(point)
-    assert list(tmp_path.iterdir()) == []
+    assert faults.met(point) is None
 
 
-def test_empty_variable_is_off(monkeypatch):
-    monkeypatch.setenv(VARIABLE, "")
-    fault("committed")
-
-
-def test_other_points_are_passed(armed):
+def test_other_points_are_passed(faults):
+    faults.arm("committed", "raise")
     for point in get_args(Point):
         if point != "committed":
             fault(point)
-    assert list(armed.iterdir()) == []
+    assert faults.met("committed") is None
 
 
-def test_point_stands_still_tells_its_process_and_goes_on(armed):
-    with standing(armed) as stopped:
-        assert (armed / "committed").read_text() == str(os.getpid())
+def test_stop_stands_still_tells_its_process_and_goes_on(faults):
+    faults.arm("committed", "stop")
+    with ThreadPoolExecutor() as other:
+        stopped = other.submit(fault, "committed")
+        assert faults.wait("committed") == os.getpid()
         time.sleep(0.05)
         assert not stopped.done()
-
-
-def test_point_stops_the_first_only(armed):
-    with standing(armed):
         fault("committed")  # a second one passes while the first stands
+        faults.release("committed")
+        stopped.result(timeout=20)
     fault("committed")  # and a restarted one passes afterwards
 
 
-def test_folder_may_have_a_colon_in_its_name(tmp_path, monkeypatch):
-    folder = tmp_path / "a:b"
-    folder.mkdir()
-    monkeypatch.setenv(VARIABLE, f"committed:{folder}")
-    with standing(folder):
-        pass
+def test_raise_raises_what_is_none_of_the_librarys_errors(faults):
+    faults.arm("rows-half", "raise")
+    with pytest.raises(InjectedFault, match="rows-half"):
+        fault("rows-half")
+    fault("rows-half")
+
+
+def test_lose_loses_the_connection(faults):
+    faults.arm("committed", "lose")
+    with pytest.raises(CommitInDoubt, match="committed"):
+        fault("committed")
+
+
+def test_kill_kills(faults):
+    faults.arm("committed", "kill")
+    code = "from foreachonce.faults import fault; fault('committed'); print('alive')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, "")

@@ -20,7 +20,6 @@ SQLITE = "sqlite:////data/shop.db"
     ({"url": "mysql://db/shop"}, "url="),
     ({"table": ""}, "table="),
     ({"table": 5}, "table="),
-    ({"table": None}, "table="),
     ({"stream": ""}, "stream="),
     ({"stream": " "}, "stream="),
     ({"stream": 5}, "stream="),
@@ -122,7 +121,7 @@ def test_sink_says_where_it_writes_and_what_it_guarantees():
 
 def test_sink_travels_to_another_process_after_it_was_used(sqlite_url):
     sink = JdbcSink(sqlite_url, table="orders", stream="s", mode="merge", key="id", on_mismatch="write", checkpoint="/cp")
-    assert sink.head(epoch()) == (None, None)
+    assert sink.head(epoch()) == (None, None, False)
     copy = pickle.loads(pickle.dumps(sink))
     assert (str(copy), repr(copy)) == (str(sink), repr(sink))
     assert (copy.stream, copy.on_mismatch, copy.checkpoint) == ("s", "write", "/cp")
@@ -163,11 +162,17 @@ def test_decorated_function_travels_as_spark_connect_sends_it():
 
 @pytest.mark.parametrize("function", [lambda df, batch_id: df, lambda *both: both[0], lambda df, batch_id, more=1: df])
 def test_function_of_two_parameters_is_taken(function):
-    assert exactly_once(sink())(function).sink.stream is None
+    exactly_once(sink())(function)
+
+
+@pytest.mark.parametrize("function", [lambda df, batch_id, tx: None, lambda df, batch_id, tx, more=1: None])
+def test_function_of_three_parameters_is_taken(function):
+    exactly_once(JdbcSink(POSTGRES))(function)
+    exactly_once(ledger=POSTGRES)(function)
 
 
 @pytest.mark.parametrize(
-    "function", [lambda: None, lambda df: df, lambda df, batch_id, tx: df, lambda df, batch_id, *, x: df]
+    "function", [lambda: None, lambda df: df, lambda df, batch_id, tx, x: df, lambda df, batch_id, *, x: df]
 )
 def test_function_of_other_parameters_is_refused(function):
     with pytest.raises(ConfigurationError, match=r"must take \(df, batch_id\)"):
@@ -187,10 +192,59 @@ def test_decorator_without_its_brackets_is_refused():
             return df
 
 
-@pytest.mark.parametrize(("wrong", "named"), [(JdbcSink, "type"), (None, "NoneType"), (SQLITE, "str")])
+@pytest.mark.parametrize(("wrong", "named"), [(JdbcSink, "type"), (SQLITE, "str"), ([sink(), None], "NoneType")])
 def test_what_is_no_sink_is_refused(wrong, named):
     with pytest.raises(ConfigurationError, match=f"takes a sink such as .* not {named}"):
         exactly_once(wrong)
+
+
+@pytest.mark.parametrize(("keywords", "named"), [
+    ({}, "either a sink .* or ledger="),
+    ({"stream": "s"}, "either a sink .* or ledger="),
+    ({"ledger": "mysql://db/ops"}, "'mysql'"),
+    ({"ledger": SQLITE, "in_doubt": "retry"}, "in_doubt='retry' .* 'raise', 'rerun', or a function"),
+    ({"ledger": SQLITE, "on_mismatch": "skip"}, "on_mismatch='skip'"),
+    ({"ledger": SQLITE, "stream": ""}, "stream=''"),
+])  # fmt: skip
+def test_bad_keyword_of_the_function_form_is_named(keywords, named):
+    with pytest.raises(ConfigurationError, match=named):
+        exactly_once(**keywords)
+
+
+def test_sink_and_keywords_at_once_are_refused():
+    with pytest.raises(ConfigurationError, match="takes no stream="):
+        exactly_once(sink(), stream="s")
+    with pytest.raises(ConfigurationError, match="either a sink"):
+        exactly_once(sink(), ledger=SQLITE)
+
+
+def test_two_sinks_of_one_ledger_and_name_are_refused():
+    both = [JdbcSink(SQLITE, table=name, stream="s") for name in ("a", "b")]
+    with pytest.raises(ConfigurationError, match="share the stream name 's'"):
+        exactly_once(both)
+    exactly_once([both[0], JdbcSink(SQLITE, table="b", stream="t")])
+    with pytest.raises(ConfigurationError, match="no sink"):
+        exactly_once([])
+
+
+def test_several_sinks_have_no_transaction_in_common():
+    with pytest.raises(ConfigurationError, match="cannot share one"):
+        exactly_once([JdbcSink(SQLITE, stream="a"), JdbcSink(SQLITE, stream="b")])(lambda df, batch_id, tx: None)
+
+
+def test_key_without_a_table_is_refused():
+    with pytest.raises(ConfigurationError, match="belong to a table="):
+        JdbcSink(SQLITE, mode="merge", key="id")
+
+
+@exactly_once(ledger=SQLITE, stream="s")
+def module_level(df, batch_id):
+    pass
+
+
+def test_function_of_a_module_is_pickled_by_name():
+    assert pickle.loads(pickle.dumps(module_level)) is module_level
+    assert len(pickle.dumps(module_level)) < 100
 
 
 @pytest.mark.parametrize("wrong", [None, "cleaned", 5])

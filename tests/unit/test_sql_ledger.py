@@ -18,9 +18,9 @@ from sqlalchemy.engine import Connection
 
 from foreachonce import LedgerError, SqlLedger
 from foreachonce.entry import Entry, Found
-from foreachonce.errors import Conflict, WriteFailed
+from foreachonce.errors import Conflict, SinkUnavailable, WriteFailed
 from foreachonce.position import Position, SourceSpan
-from foreachonce.sql import ledger
+from foreachonce.sql import ledger, schema
 from foreachonce.sql.sqlite import Sqlite
 from foreachonce.sql.url import parse_url
 from tests.unit.builders import chain, entry, epoch, kafka, line, pointer
@@ -40,7 +40,7 @@ class Place:
 
     def prepare(self) -> str:
         with self.writing() as connection:
-            return ledger.prepare(connection, Sqlite(), None)
+            return schema.identity(connection, None) or schema.create(connection, Sqlite(), None)
 
     def append(self, *entries: Entry) -> None:
         self.prepare()
@@ -97,20 +97,22 @@ def test_many_that_make_the_ledger_at_once_agree_on_it(place):
         assert len(set(threads.map(lambda _: place.prepare(), range(8)))) == 1
 
 
-def test_ledger_has_the_columns_and_keys_that_are_documented(place):
+def test_tables_have_the_columns_and_keys_that_are_documented(place):
     place.prepare()
     with place.writing() as connection:
         found = sa.inspect(connection)
-        names = [column["name"] for column in found.get_columns("foreachonce_ledger")]
-        assert found.get_pk_constraint("foreachonce_ledger")["constrained_columns"] == ["stream", "seq"]
-        (unique,) = found.get_unique_constraints("foreachonce_ledger")
-        assert unique["column_names"] == ["stream", "query_id", "batch_id"]
-    documented = [
-        words[0]
-        for words in map(str.split, ledger.__doc__.splitlines())
-        if len(words) > 1 and words[1].rstrip(",") in ("text", "bigint")
-    ]
-    assert documented == names
+        for name in (schema.LEDGER, schema.RUNS):
+            _, _, text = schema.__doc__.partition(f"create table {name} (")
+            body, _, _ = text.partition("\n    )")
+            words = [line.split() for line in body.splitlines()[1:]]
+            documented = [line[0] for line in words if line[1].rstrip(",") in ("text", "bigint")]
+            assert [column["name"] for column in found.get_columns(name)] == documented
+            assert (
+                " ".join(["primary", "key", f"({', '.join(found.get_pk_constraint(name)['constrained_columns'])}),"]) in body
+            )
+            (unique,) = found.get_unique_constraints(name)
+            assert f"unique ({', '.join(unique['column_names'])})" in body
+        assert found.get_pk_constraint(schema.INTENTS)["constrained_columns"] == ["stream", "seq", "attempt"]
 
 
 def test_ledger_of_a_newer_version_says_what_to_do(place):
@@ -148,7 +150,7 @@ def test_ledger_of_a_newer_version_is_not_read(place):
 
 def test_place_where_no_ledger_can_be_made_is_refused(place, tmp_path):
     (tmp_path / "sink.db").write_text("this is no database" * 100)
-    with pytest.raises(LedgerError, match="foreachonce_ledger cannot be made or read"):
+    with pytest.raises(SinkUnavailable, match=r"cannot read .*sink\.db: file is not a database"):
         place.view.head("s")
 
 
@@ -228,14 +230,14 @@ def test_look_finds_head_and_batch_in_one_go(place):
     entries = chain(1, 2, 3)
     place.append(*entries)
     found = place.view.look(epoch(batch_id=1))
-    assert timeless(*found) == timeless(entries[2], entries[1])
+    assert timeless(found.head, found.same_batch) == timeless(entries[2], entries[1])
 
 
 def test_look_finds_a_head_that_is_the_batch_itself(place):
     entries = chain(1, 2)
     place.append(*entries)
     found = place.view.look(epoch(batch_id=1))
-    assert timeless(*found) == timeless(entries[1], entries[1])
+    assert timeless(found.head, found.same_batch) == timeless(entries[1], entries[1])
 
 
 @pytest.mark.parametrize("other", [epoch(batch_id=7), epoch(query_id="query-2")])
@@ -314,13 +316,13 @@ def test_every_text_of_an_entry_comes_back_verbatim(place, stream, query_id, run
 def test_ledger_that_the_driver_has_read_is_the_right_one(place):
     identity = place.prepare()
     with place.writing() as connection:
-        ledger.check_identity(connection, None, identity)
+        schema.check_identity(connection, None, identity)
 
 
 def test_another_ledger_is_refused_with_both_identities(place):
     identity = place.prepare()
     with pytest.raises(LedgerError, match=f"identity {identity}.*driver's .other.") as caught, place.writing() as connection:
-        ledger.check_identity(connection, None, "other")
+        schema.check_identity(connection, None, "other")
     assert "SQLite file must be on the machine of both" in str(caught.value)
 
 

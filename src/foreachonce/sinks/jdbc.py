@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -17,17 +17,22 @@ from foreachonce.runner import run
 from foreachonce.sink import OnMismatch
 from foreachonce.spark.frames import backticked, partitions, run_tasks
 from foreachonce.spark.resolve import refuse_streaming
+from foreachonce.sql import stage
+from foreachonce.sql.batch import Batch
 from foreachonce.sql.database import Database, SqlType
-from foreachonce.sql.table import Target, columns_of
+from foreachonce.sql.statement import Statement
+from foreachonce.sql.table import Rows, Target, check_target, columns_of
+from foreachonce.sql.transaction import Transaction
 from foreachonce.sql.url import shown
 from foreachonce.sql.view import SqlLedger
-from foreachonce.sql.write import Write, direct, open_stage, promote, staged
+from foreachonce.sql.write import Load, Step, direct, finish, staged
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 Mode = Literal["append", "merge"]
 Path = Literal["auto", "direct", "staged"]
+Work = Sequence[Load | Statement]
 
 # One task carries what at most this many would have computed: merging their partitions costs less than writing the rows
 # twice, into a stage and from there. See docs/decisions/0002-direct-or-staged.md.
@@ -43,7 +48,8 @@ class JdbcSink:
     Args:
         url: ``postgresql://user@host:port/database``, ``sqlite:///path``, or either in its ``jdbc:`` form. The password is
             shown nowhere.
-        table: the table's name, without its schema.
+        table: the table's name, without its schema. None where a function of three parameters names tables itself; see
+            :func:`~foreachonce.exactly_once`.
         stream: the pipeline's own name for its output here; it outlives checkpoints. None takes the query's name.
         mode: ``"append"`` adds rows; ``"merge"`` inserts rows or updates those of the same key.
         key: merge only: the column or columns that tell rows apart; the table needs a unique index on them.
@@ -67,7 +73,7 @@ class JdbcSink:
         self,
         url: str,
         *,
-        table: str,
+        table: str | None = None,
         stream: str | None = None,
         mode: Mode = "append",
         key: str | Sequence[str] | None = None,
@@ -87,22 +93,21 @@ class JdbcSink:
         one_of("path", path, get_args(Path))
         texts(table=table, stream=stream, schema=schema, checkpoint=checkpoint)
         flags(create_table=create_table)
-        self._target = Target(table, schema, names("key", key), names("order_by", order_by))
-        _check_target(mode, self._target)
+        self._target = _target(table, schema, names("key", key), names("order_by", order_by), mode)
         if schema is not None:
             self._database.check_schema("schema", schema)
         if ledger_schema is not None:
             self._database.check_schema("ledger_schema", ledger_schema)
-        if path == "staged" and not self._database.can_stage:
+        if path == "staged" and not self._database.is_parallel:
             raise ConfigurationError("path='staged' needs a database that many tasks can write to; SQLite has one writer.")
-        self._mode, self._create, self._path = mode, create_table, path
+        self._mode, self._schema, self._create, self._path = mode, schema, create_table, path
         self.stream: str | None = stream
         self.on_mismatch: OnMismatch = on_mismatch
         self.checkpoint: str | None = checkpoint
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
         """Write one batch; this is what Spark calls."""
-        run(self, frame, batch_id)
+        run([self], frame, batch_id)
 
     @property
     def guarantee(self) -> str:
@@ -110,51 +115,73 @@ class JdbcSink:
         return self._database.guarantee
 
     def __str__(self) -> str:
-        how = f"{self._mode} by ({', '.join(self._target.key)})" if self._target.key else self._mode
-        return f"{shown(self.ledger.url)}, table {self._target}, {how}: {self.guarantee}"
+        return f"{shown(self.ledger.url)}, {self._what}: {self.guarantee}"
 
     def __repr__(self) -> str:
-        return (
-            f"JdbcSink({shown(self.ledger.url)!r}, table={str(self._target)!r}, stream={self.stream!r}, mode={self._mode!r})"
-        )
+        table = None if self._target is None else str(self._target)
+        return f"JdbcSink({shown(self.ledger.url)!r}, table={table!r}, stream={self.stream!r}, mode={self._mode!r})"
+
+    @property
+    def _what(self) -> str:
+        if self._target is None:
+            return "tables that a function names"
+        how = f"{self._mode} by ({', '.join(self._target.key)})" if self._target.key else self._mode
+        return f"table {self._target}, {how}"
 
     def head(self, epoch: Epoch) -> Found:
         """Read the ledger: one statement, after the first time in a process."""
         return self.ledger.look(epoch)
 
-    def check(self, frame: DataFrame) -> None:
+    def take(self, epoch: Epoch, head: Entry | None) -> Found:
+        """Take the stream over, and drop the staging tables that its earlier runs have left."""
+        found = self.ledger.take(epoch, head)
+        if found.is_held:
+            with self._database.writing(self.ledger.url) as connection:
+                stage.clear(connection, self.ledger.schema, epoch.stream)
+        return found
+
+    def check(self, frame: DataFrame) -> Work:
         """Refuse a frame that the table cannot hold; make the table where it may be made."""
-        refuse_streaming(frame)
-        self._columns(frame)
+        if self._target is None:
+            raise ConfigurationError(
+                f"{self!r} has no table=: name one, or decorate a function (df, batch_id, tx) that names tables itself."
+            )
+        return [self._load(frame, self._target, self._create)]
 
-    def commit(self, frame: DataFrame, entry: Entry) -> int:
-        """Commit the rows and the entry in one transaction."""
-        columns = self._columns(frame)
-        shipped = self._ship(frame, columns)
-        write = Write(
-            database=self._database,
-            url=self.ledger.url,
-            target=self._target,
-            columns=tuple(columns),
-            ledger_schema=self.ledger.schema,
-            identity=self.ledger.identity,
-            entry=entry,
-        )
-        if self._is_direct(frame):
-            return sum(receipt.rows for receipt in run_tasks(shipped.coalesce(1), direct(write)))
-        stage = open_stage(write)
-        return promote(write, stage, run_tasks(shipped, staged(write, stage)))
+    def transaction(self) -> Transaction:
+        """What a function of three parameters gets as ``tx``; its steps are the work of :meth:`commit`."""
+        return Transaction(self._load, self._schema)
 
-    def _columns(self, frame: DataFrame) -> dict[str, SqlType]:
-        return _checked_columns(self._database, self.ledger.url, self._target, frame.schema.json(), self._create)
+    def commit(self, work: Work, entry: Entry) -> int:
+        """Carry the work out and append the entry, in one transaction."""
+        batch = Batch(self._database, self.ledger.url, self.ledger.schema, self.ledger.identity, entry)
+        if len(work) == 1 and isinstance(only := work[0], Load) and self._is_direct(only.frame):
+            return sum(receipt.rows for receipt in run_tasks(only.frame.coalesce(1), direct(batch, only.rows)))
+        return finish(batch, self._stage(batch, work))
 
-    def _ship(self, frame: DataFrame, columns: dict[str, SqlType]) -> DataFrame:
+    def _stage(self, batch: Batch, work: Work) -> list[Step]:
+        """Stage the rows of every load; return the steps that bring them into place, with the statements between."""
+        loads = [step for step in work if isinstance(step, Load)]
+        stages = iter(stage.open_stages(batch, [load.rows for load in loads]))
+        return [self._stage_one(batch, step, stages) for step in work]
+
+    def _stage_one(self, batch: Batch, step: Load | Statement, stages: Iterator[stage.Stage]) -> Step:
+        if isinstance(step, Statement):
+            return lambda connection: step.run(connection, batch.database)
+        place, frame = next(stages), step.frame if self._database.is_parallel else step.frame.coalesce(1)
+        receipts = run_tasks(frame, staged(batch, place))
+        return lambda connection: place.promote(connection, batch, receipts)
+
+    def _load(self, frame: DataFrame, target: Target, create: bool) -> Load:
         """The frame as the database can load it. Columns go by place: mapInArrow cannot name a column with a dot."""
+        refuse_streaming(frame)
+        columns = _checked_columns(self._database, self.ledger.url, target, frame.schema.json(), create)
         fields = [(frame[backticked(field.name)], field.dataType, columns[field.name]) for field in frame.schema.fields]
-        return frame.select(*(self._database.ship(*field).alias(f"c{place}") for place, field in enumerate(fields)))
+        shipped = frame.select(*(self._database.ship(*field).alias(f"c{place}") for place, field in enumerate(fields)))
+        return Load(shipped, Rows(target, tuple(columns)))
 
     def _is_direct(self, frame: DataFrame) -> bool:
-        if self._path != "auto" or not self._database.can_stage:
+        if self._path != "auto" or not self._database.is_parallel:
             return self._path != "staged"
         count = partitions(frame)
         return count is not None and count <= DIRECT_PARTITIONS
@@ -169,13 +196,13 @@ def _checked_columns(database: Database, url: URL, target: Target, frame: str, c
         return columns_of(connection, database, target, StructType.fromJson(json.loads(frame)), create=create)
 
 
-def _check_target(mode: Mode, target: Target) -> None:
-    if not isinstance(target.table, str):
-        raise ConfigurationError(f"table={target.table!r} must be a table's name.")
-    if "." in target.table:
-        schema, _, table = target.table.rpartition(".")
-        raise ConfigurationError(f"table= is a name without its schema: write schema={schema!r}, table={table!r}.")
-    if mode == "merge" and not target.key:
-        raise ConfigurationError(f"mode='merge' into table {target} needs key=, the columns that tell its rows apart.")
-    if mode == "append" and (target.key or target.order_by):
-        raise ConfigurationError(f"table {target}: key= and order_by= belong to mode='merge'; mode='append' needs neither.")
+def _target(
+    table: str | None, schema: str | None, key: tuple[str, ...], order_by: tuple[str, ...], mode: Mode
+) -> Target | None:
+    if table is None:
+        if key or order_by or mode != "append":
+            raise ConfigurationError("mode=, key= and order_by= belong to a table=; tx.merge() takes them for its own.")
+        return None
+    target = Target(table, schema, key, order_by)
+    check_target(mode, target)
+    return target

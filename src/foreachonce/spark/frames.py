@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,20 @@ class Receipt:
 
 
 Task = Callable[["Iterable[pa.RecordBatch]"], Receipt]
+
+
+@contextmanager
+def kept(frame: DataFrame) -> Iterator[DataFrame]:
+    """The frame, computed once however many actions use it, and let go at the end; one that the user keeps stays kept."""
+    level = frame.storageLevel
+    if level.useMemory or level.useDisk:
+        yield frame
+        return
+    frame.persist()
+    try:
+        yield frame
+    finally:
+        frame.unpersist()
 
 
 def partitions(frame: DataFrame) -> int | None:

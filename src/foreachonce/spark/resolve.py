@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from foreachonce import checkpoint as cp
 from foreachonce.epoch import Epoch
 from foreachonce.errors import EpochError
+from foreachonce.position import Position
 from foreachonce.spark.files import ConnectFiles, HadoopFiles
 
 if TYPE_CHECKING:
@@ -18,11 +19,34 @@ OUTSIDE = "a sink is called by Spark inside foreachBatch: pass it to writeStream
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """An epoch, and what only Spark can do with its frame."""
+    """A batch of a query: what an epoch is made of, and what only Spark can do with its frame."""
 
-    epoch: Epoch
     frame: DataFrame
-    files: cp.Files
+    batch_id: int
+    query: _Query
+    position: Position
+    offset_log: str
+
+    def epoch(self, stream: str | None) -> Epoch:
+        """The batch as an epoch of a stream; None takes the query's name.
+
+        Raises:
+            EpochError: neither the stream nor the query has a name.
+        """
+        name = stream or self.query.name
+        if not name:
+            raise EpochError(
+                "the stream has no name: give the sink stream=, or the query a queryName(). The name is the key of the "
+                "ledger and outlives checkpoints."
+            )
+        return Epoch(
+            stream=name,
+            query_id=self.query.id,
+            run_id=self.query.run_id,
+            batch_id=self.batch_id,
+            position=self.position,
+            offset_log=self.offset_log,
+        )
 
     def feed_state(self) -> None:
         """Compute a skipped batch where the query keeps state.
@@ -30,40 +54,25 @@ class Resolved:
         Without it Spark's state store has nothing to commit, and the query fails with
         STATE_STORE_COMMIT_VALIDATION_FAILED or, with RocksDB's checkpoint format 2, at every later start.
         """
-        if cp.is_stateful(self.files):
+        if cp.is_stateful(self.query.files):
             self.frame.write.format("noop").mode("overwrite").save()
 
 
-def resolve(frame: DataFrame, batch_id: int, *, stream: str | None, checkpoint: str | None) -> Resolved:
-    """Tell which epoch ``frame`` is.
+def resolve(frame: DataFrame, batch_id: int, *, checkpoint: str | None) -> Resolved:
+    """Tell which batch of which query ``frame`` is.
 
     Args:
         frame: the batch frame that Spark handed to foreachBatch.
         batch_id: the batch id that came with it.
-        stream: the stream's name; None takes the query's name.
         checkpoint: the checkpoint's path, on Spark Connect only; classic Spark knows it.
 
     Raises:
-        EpochError: not inside foreachBatch, a streaming frame, no stream name, or an unreadable checkpoint.
+        EpochError: not inside foreachBatch, a streaming frame, or an unreadable checkpoint.
     """
     refuse_streaming(frame)
     query = _connect_query(frame, checkpoint) if is_connect(frame) else _classic_query(frame, batch_id)
-    name = stream or query.name
-    if not name:
-        raise EpochError(
-            "the stream has no name: give the sink stream=, or the query a queryName(). The name is the key of the "
-            "ledger and outlives checkpoints."
-        )
     position, offset_log = cp.read_position(query.files, batch_id)
-    epoch = Epoch(
-        stream=name,
-        query_id=query.id,
-        run_id=query.run_id,
-        batch_id=batch_id,
-        position=position,
-        offset_log=offset_log,
-    )
-    return Resolved(epoch, frame, query.files)
+    return Resolved(frame, batch_id, query, position, offset_log)
 
 
 def refuse_streaming(frame: DataFrame) -> None:

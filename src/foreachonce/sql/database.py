@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.sql.dml import Insert
-from sqlalchemy.sql.expression import Select, TableClause
+from sqlalchemy.sql.expression import Select, TableClause, TextClause
 from sqlalchemy.types import TypeEngine
 
 if TYPE_CHECKING:
@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from pyspark.sql.types import DataType
 
 SqlType = TypeEngine[Any]
+Parameters = Mapping[str, object]
 
 
 class Database(Hashable, Protocol):
     """One kind of database. Implementations hold no state: connections belong to the process that opens them."""
 
     guarantee: ClassVar[str]
-    can_stage: ClassVar[bool]
+    is_parallel: ClassVar[bool]
     """Whether several tasks can write side by side into a staging table."""
+    stage_kind: ClassVar[str]
+    """What stands between CREATE and TABLE for a staging table."""
     finds_duplicate_keys: ClassVar[bool]
     """Whether a merge itself fails where the batch holds a key twice."""
 
@@ -50,6 +53,19 @@ class Database(Hashable, Protocol):
 
     def lock_schema(self, connection: Connection) -> None:
         """Hold off, until the transaction ends, every other process that would create the same tables."""
+
+    def share_lock(self, connection: Connection, key: int) -> None:
+        """Hold off, until the transaction ends, whoever would take the stream ``key`` over."""
+
+    def seize_lock(self, connection: Connection, key: int) -> None:
+        """Lock the stream ``key`` for this transaction alone; end the transactions of others that hold it.
+
+        Raises:
+            SinkUnavailable: somebody holds it who cannot be ended.
+        """
+
+    def execute(self, connection: Connection, statement: TextClause, parameters: Parameters) -> None:
+        """Run one statement of the user's in the connection's transaction; never more than one, so no hidden COMMIT."""
 
     def column_type(self, data_type: DataType) -> SqlType | None:
         """The column type in which a Spark type loses nothing; None where there is none."""

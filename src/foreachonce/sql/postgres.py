@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 from sqlalchemy.sql.dml import Insert
-from sqlalchemy.sql.expression import Select, TableClause
+from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
 from foreachonce.errors import CommitInDoubt, Conflict, ForeachOnceError, SinkUnavailable, WriteFailed
 from foreachonce.sql.background import each_in_background
-from foreachonce.sql.database import SqlType
+from foreachonce.sql.database import Parameters, SqlType
 from foreachonce.sql.types import INTEGER_BYTES, JSON_OPTIONS, name_of, numeric_holds
 from foreachonce.sql.url import scrub, shown
 
@@ -59,6 +60,17 @@ _NOT_FOR_TEXT = (
 )
 # Any 64-bit number does; all foreachonce processes must use the same.
 _SCHEMA_LOCK = 0x666F7265616368
+# A transaction that is about to end may do so; a commit takes less.
+_GRACE_SECONDS = 1.0
+# How long a take-over waits for a session that it has ended, or has no right to end.
+_SEIZE_SECONDS = 30
+# A 64-bit advisory lock is shown as two halves, with objsubid 1 (documentation of pg_locks).
+_END_HOLDERS = sa.text("""
+    select pg_terminate_backend(pid) from pg_locks
+    where locktype = 'advisory' and granted and pid <> pg_backend_pid() and objsubid = 1
+      and database = (select oid from pg_database where datname = current_database())
+      and classid = :high and objid = :low
+""")
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,8 @@ class Postgres:
     """PostgreSQL 12 or later, through psycopg 3."""
 
     guarantee: ClassVar[str] = "exactly once and atomic: rows and ledger entry are one PostgreSQL transaction"
-    can_stage: ClassVar[bool] = True
+    is_parallel: ClassVar[bool] = True
+    stage_kind: ClassVar[str] = "UNLOGGED"
     finds_duplicate_keys: ClassVar[bool] = True
 
     def check_schema(self, keyword: str, schema: str) -> None:
@@ -96,6 +109,29 @@ class Postgres:
     def lock_schema(self, connection: Connection) -> None:
         """CREATE TABLE IF NOT EXISTS alone still fails where two processes run it at once."""
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+
+    def share_lock(self, connection: Connection, key: int) -> None:
+        """An advisory lock of the transaction, shared by all transactions of the run that holds the stream."""
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(key)))
+
+    def seize_lock(self, connection: Connection, key: int) -> None:
+        """Wait a moment, then end the sessions that hold the lock: a paused or cut-off driver would hold it for ever."""
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while time.monotonic() < deadline:
+            if connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(key))).scalar():
+                return
+            time.sleep(0.05)
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_SEIZE_SECONDS}s'")
+        connection.execute(_END_HOLDERS, {"high": key >> 32, "low": key & 0xFFFFFFFF})
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+        connection.exec_driver_sql("SET LOCAL lock_timeout TO DEFAULT")
+
+    def execute(self, connection: Connection, statement: TextClause, parameters: Parameters) -> None:
+        """By the extended protocol, in which the server takes one statement only."""
+        compiled = statement.bindparams(**parameters).compile(dialect=connection.dialect)
+        driver: Any = connection.connection.driver_connection
+        with driver.cursor(binary=True) as cursor:
+            cursor.execute(str(compiled), compiled.params)
 
     def column_type(self, data_type: DataType) -> SqlType | None:
         """Scalars by name, arrays of scalars as arrays, whatever else is nested as jsonb."""

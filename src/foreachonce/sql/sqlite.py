@@ -22,10 +22,10 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.dml import Insert
-from sqlalchemy.sql.expression import Select, TableClause
+from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
 from foreachonce.errors import ConfigurationError, SinkUnavailable, WriteFailed
-from foreachonce.sql.database import SqlType
+from foreachonce.sql.database import Parameters, SqlType
 from foreachonce.sql.types import INTEGER_BYTES, JSON_OPTIONS, digits, name_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ _TYPES: dict[str, SqlType] = {
     "variant": sa.Text(),
 }
 _NESTED = ("array", "struct", "map", "variant")
-# How long a writer waits for another one's transaction.
+# How long a writer waits for another one's transaction, where the address has no timeout=.
 _BUSY_SECONDS = 120
 
 
@@ -62,7 +62,8 @@ class Sqlite:
     """SQLite 3.24 or later, as Python brings it."""
 
     guarantee: ClassVar[str] = "exactly once and atomic: rows and ledger entry are one SQLite transaction"
-    can_stage: ClassVar[bool] = False
+    is_parallel: ClassVar[bool] = False
+    stage_kind: ClassVar[str] = ""
     finds_duplicate_keys: ClassVar[bool] = False
 
     def check_schema(self, keyword: str, schema: str) -> None:
@@ -86,10 +87,20 @@ class Sqlite:
                 with connection.execution_options(foreachonce_writes=True).begin():
                     yield connection
             except DBAPIError as error:
-                raise WriteFailed(f"SQLite refused it, nothing was written: {url.database}: {error.orig}") from None
+                raise _translate(error, url) from None
 
     def lock_schema(self, connection: Connection) -> None:
         """The transaction holds the file's write lock already."""
+
+    def share_lock(self, connection: Connection, key: int) -> None:
+        """The transaction holds the file's write lock already."""
+
+    def seize_lock(self, connection: Connection, key: int) -> None:
+        """As above. A process that holds the file's lock cannot be made to let it go: whoever would take over waits."""
+
+    def execute(self, connection: Connection, statement: TextClause, parameters: Parameters) -> None:
+        """Python's sqlite3 takes one statement at a time."""
+        connection.execute(statement, dict(parameters))
 
     def column_type(self, data_type: DataType) -> SqlType | None:
         """The declared type; its affinity changes no value."""
@@ -167,7 +178,7 @@ def _engine(url: URL, executor: bool) -> Engine:
 
     def connect() -> sqlite3.Connection:
         # isolation_level=None: SQLAlchemy's events, not Python, begin the transactions.
-        return sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+        return sqlite3.connect(address, uri=True, timeout=_timeout(url), isolation_level=None)
 
     engine = sa.create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
     sa.event.listen(engine, "begin", _begin)
@@ -191,6 +202,19 @@ def _open(url: URL, *, executor: bool) -> Iterator[Connection]:
         ) from None
     with connection:
         yield connection
+
+
+def _translate(error: DBAPIError, url: URL) -> SinkUnavailable | WriteFailed:
+    if "database is locked" in str(error.orig):
+        return SinkUnavailable(
+            f"{url.database}: database is locked: another process has been writing for more than {_timeout(url):g} seconds "
+            "(?timeout= of the address). Nothing was written. A driver that stands still keeps the lock until it is ended."
+        )
+    return WriteFailed(f"SQLite refused it, nothing was written: {url.database}: {error.orig}")
+
+
+def _timeout(url: URL) -> float:
+    return float(str(url.query.get("timeout", _BUSY_SECONDS)))
 
 
 def _values(column: pa.Array) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from foreachonce.errors import FrameError
+from foreachonce.errors import ConfigurationError, FrameError
 from foreachonce.sql.database import Database, SqlType
 
 if TYPE_CHECKING:
@@ -34,9 +34,40 @@ class Target:
     def __str__(self) -> str:
         return f"{self.schema}.{self.table}" if self.schema else self.table
 
-    def clause(self, columns: Sequence[str]) -> sa.TableClause:
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Where a frame's rows go: a table, and the frame's columns in order."""
+
+    target: Target
+    columns: tuple[str, ...]
+
+    @property
+    def clause(self) -> sa.TableClause:
         """The table for statements, with just these columns."""
-        return sa.table(self.table, *(sa.column(name) for name in columns), schema=self.schema)
+        return sa.table(self.target.table, *(sa.column(name) for name in self.columns), schema=self.target.schema)
+
+
+def quoted(connection: Connection, table: sa.TableClause) -> str:
+    """A table's name as the dialect quotes it."""
+    return connection.dialect.identifier_preparer.format_table(table)
+
+
+def check_target(mode: str, target: Target) -> None:
+    """Refuse a table's name or keywords that cannot be right.
+
+    Raises:
+        ConfigurationError: naming the keyword.
+    """
+    if not isinstance(target.table, str):
+        raise ConfigurationError(f"table={target.table!r} must be a table's name.")
+    if "." in target.table:
+        schema, _, table = target.table.rpartition(".")
+        raise ConfigurationError(f"table= is a name without its schema: write schema={schema!r}, table={table!r}.")
+    if mode == "merge" and not target.key:
+        raise ConfigurationError(f"mode='merge' into table {target} needs key=, the columns that tell its rows apart.")
+    if mode == "append" and (target.key or target.order_by):
+        raise ConfigurationError(f"table {target}: key= and order_by= belong to mode='merge'; mode='append' needs neither.")
 
 
 def columns_of(

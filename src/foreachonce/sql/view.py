@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, Connection
 
-from foreachonce.entry import Entry, Found
+from foreachonce.entry import Entry, Found, Intent, Run
 from foreachonce.epoch import Epoch
 from foreachonce.errors import LedgerError, WriteFailed
 from foreachonce.keywords import texts
-from foreachonce.sql import ledger
+from foreachonce.sql import fence, intents, ledger
 from foreachonce.sql.database import Database
 from foreachonce.sql.kinds import database_of
+from foreachonce.sql.schema import LEDGER, create, identity
 from foreachonce.sql.url import parse_url, shown
 
 
@@ -35,6 +36,17 @@ class SqlLedger:
         self.schema = schema
         self.database = database_of(self.url)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same ledger, whoever logs in."""
+        return isinstance(other, SqlLedger) and self._place == other._place
+
+    def __hash__(self) -> int:
+        return hash(self._place)
+
+    @property
+    def _place(self) -> tuple[object, ...]:
+        return (self.url.get_backend_name(), self.url.host, self.url.port, self.url.database, self.schema)
+
     def __repr__(self) -> str:
         return f"SqlLedger({shown(self.url)!r}, schema={self.schema!r})"
 
@@ -44,10 +56,55 @@ class SqlLedger:
         return _identity(self.database, self.url, self.schema)
 
     def look(self, epoch: Epoch) -> Found:
-        """The stream's newest entry and the epoch's own, in one statement after the first time in a process."""
+        """The stream's newest entry and the epoch's own, in two statements after the first time in a process.
+
+        Raises:
+            Fenced: the epoch's run has lost the stream to a newer one.
+        """
         _ = self.identity
         with self.database.reading(self.url) as connection:
-            return ledger.look(connection, self.schema, epoch.stream, epoch.query_id, epoch.batch_id)
+            return self._look(connection, epoch)
+
+    def take(self, epoch: Epoch, head: Entry | None) -> Found:
+        """Take the stream over for the epoch's run, if ``head`` still is its newest entry; return what is there then.
+
+        Raises:
+            Fenced: the epoch's run has lost the stream to a newer one.
+        """
+        identity = self.identity
+        with self.database.writing(self.url) as connection:
+            found = self._look(connection, epoch)
+            if found.is_held or found.head != head:
+                return found
+            # Seizing ends another run's transaction, so it is done only where nothing has moved, and then looked again.
+            fence.seize(connection, self.database, identity, epoch.stream)
+            found = self._look(connection, epoch)
+            if found.head != head:
+                return found
+            fence.take(connection, self.schema, epoch)
+        return found._replace(is_held=True)
+
+    def runs(self, stream: str) -> list[Run]:
+        """The runs that have taken the stream over, in order."""
+        _ = self.identity
+        with self.database.reading(self.url) as connection:
+            return fence.runs(connection, self.schema, stream)
+
+    def intents(self, stream: str) -> list[Intent]:
+        """The calls of a function that were begun for the stream, in order."""
+        _ = self.identity
+        with self.database.reading(self.url) as connection:
+            return intents.listed(connection, self.schema, stream)
+
+    def begun(self, entry: Entry) -> Intent | None:
+        """The newest intent at the entry's place in the chain."""
+        with self.database.reading(self.url) as connection:
+            return intents.newest(connection, self.schema, entry.stream, entry.seq)
+
+    def _look(self, connection: Connection, epoch: Epoch) -> Found:
+        is_held = fence.is_held(connection, self.schema, epoch.stream, epoch.run_id)
+        found = ledger.look(connection, self.schema, epoch.stream, epoch.query_id, epoch.batch_id)
+        return found._replace(is_held=is_held)
 
     def streams(self) -> list[str]:
         """The names of all streams."""
@@ -76,8 +133,12 @@ class SqlLedger:
 @cache
 def _identity(database: Database, url: URL, schema: str | None) -> str:
     """The ledger's identity, after it was made and its version checked; once in a process."""
+    with database.reading(url) as connection:
+        found = identity(connection, schema)
+    if found is not None:
+        return found
     try:
         with database.writing(url) as connection:
-            return ledger.prepare(connection, database, schema)
+            return create(connection, database, schema)
     except WriteFailed as error:
-        raise LedgerError(f"{ledger.LEDGER} cannot be made or read: {error}") from None
+        raise LedgerError(f"{LEDGER} cannot be made: {error}") from None

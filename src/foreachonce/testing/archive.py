@@ -48,9 +48,10 @@ def _write(folder: Path) -> None:
     stream = FileStream(None, folder)
     stream.feed([1], [2])
     sink = JdbcSink(f"sqlite:///{folder}/sink.db", table="events", stream="s")
-    (folder / "job").write_bytes(pickle.dumps(Job(sink, stream.source, stream.checkpoint)))
+    (folder / "job-0").write_bytes(pickle.dumps(Job(sink, stream.source, stream.checkpoint)))
+    (folder / "last").touch()
     fresh = folder / "fresh.jsa"
-    command = [sys.executable, "-m", "foreachonce.testing.driver", str(folder / "job")]
+    command = [sys.executable, "-m", "foreachonce.testing.driver", str(folder)]
     variables = environment(folder, f"-XX:ArchiveClassesAtExit={fresh}")
     # The output ends when Java has ended too, with the archive written.
     subprocess.run(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)  # noqa: S603

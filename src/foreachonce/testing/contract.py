@@ -1,12 +1,14 @@
-"""The promises that every sink keeps, as tests. A sink joins with a subclass that names three things:
+"""The promises that every sink keeps, as tests. A sink joins with a subclass that names four things:
 
     class TestMySink(SinkContract):
+        points = (*POINTS_BEFORE, "rows-half", "committed", *POINTS_AFTER)  # the fault points that it passes, in order
         def sink(self, stream, **keywords): ...   # a sink of the table "events" (id bigint, value string)
         def read(self): ...                       # the ids in "events", each as often as it is there
         @pytest.fixture(autouse=True)
-        def place(self, ...): ...                 # whatever both need
+        def place(self, ...): ...                 # whatever these need
 
-and a session fixture ``spark``, such as :func:`foreachonce.testing.spark.session`.
+and two session fixtures: ``spark``, such as :func:`foreachonce.testing.spark.session`, and ``other_driver``, a
+:class:`foreachonce.testing.driver.Driver` without a job. What is no sink of frames joins :class:`StreamContract`.
 """
 
 from __future__ import annotations
@@ -15,17 +17,19 @@ import os
 import signal
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from pyspark.errors import StreamingQueryException
 
 from foreachonce import exactly_once
 from foreachonce.chain import breaks
+from foreachonce.faults import VARIABLE, Action, Point
 from foreachonce.sink import Sink
 from foreachonce.testing.driver import Driver, Job
+from foreachonce.testing.faults import Faults
 from foreachonce.testing.stream import FileStream
 
 if TYPE_CHECKING:
@@ -43,8 +47,23 @@ def refused(error: str, *words: str) -> Iterator[pytest.ExceptionInfo[StreamingQ
         assert word in text, f"{word!r} is not named in: {text}"
 
 
-class SinkContract:
-    """First write, replay, mismatch, reset, races, retries and restarts, on a real Spark and a real sink."""
+class StreamContract:
+    """First write, replay, mismatch, reset, races, faults at every step and restarts, on a real Spark and a real sink."""
+
+    points: ClassVar[tuple[Point, ...]]
+    """Every fault point that the sink passes, in order."""
+    worker_points: ClassVar[tuple[Point, ...]] = ()
+    """Those of them that a worker of Spark's passes and not the driver."""
+    unbreakable: ClassVar[tuple[Point, ...]] = ()
+    """Those at which a paused writer holds a lock that nobody can take from it."""
+    counts_rows: ClassVar[bool] = True
+    """Whether entries tell how many rows a batch has."""
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run a test once for each point, where it asks for one."""
+        for argument, points in (("point", self.points), ("worker_point", self.worker_points)):
+            if argument in metafunc.fixturenames:
+                metafunc.parametrize(argument, points)
 
     @abstractmethod
     def sink(self, stream: str | None, **keywords: Any) -> Any:
@@ -55,16 +74,28 @@ class SinkContract:
         """The ids in the table, sorted, each as often as it is there; empty where there is no table."""
 
     @pytest.fixture
+    def faults(self) -> Iterator[Faults]:
+        """The fault points of this process and its workers."""
+        faults = Faults(Path(os.environ[VARIABLE]))
+        yield faults
+        faults.clear()
+
+    @pytest.fixture
     def stream(self, spark: SparkSession, tmp_path: Path) -> FileStream:
         """A new source and checkpoint."""
         return FileStream(spark, tmp_path)
 
-    def assert_exactly_once(self, sink: Sink, stream: FileStream, name: str = "s") -> None:
+    def assert_exactly_once(self, sink: Sink[Any], stream: FileStream, name: str = "s") -> None:
         """Every row of the source is in the sink, once, and the chain has neither gap nor overlap."""
         assert self.read() == stream.ids()
         entries = list(sink.ledger.entries(name))
         assert list(breaks(entries)) == []
-        assert sum(entry.rows or 0 for entry in entries) == len(stream.ids())
+        if self.counts_rows:
+            assert sum(entry.rows or 0 for entry in entries) == len(stream.ids())
+
+    def counted(self, *rows: int) -> list[int | None]:
+        """What the entries of batches of so many rows say."""
+        return [number if self.counts_rows else None for number in rows]
 
     # --- first write -------------------------------------------------------------------------------------------------
 
@@ -74,8 +105,9 @@ class SinkContract:
         stream.run(sink)
         self.assert_exactly_once(sink, stream)
         first, second = sink.ledger.entries("s")
-        assert (first.seq, first.batch_id, first.rows, first.position.starts) == (0, 0, 2, "0:-")
-        assert (second.seq, second.batch_id, second.rows) == (1, 1, 1)
+        assert (first.seq, first.batch_id, first.position.starts) == (0, 0, "0:-")
+        assert (second.seq, second.batch_id) == (1, 1)
+        assert [first.rows, second.rows] == self.counted(2, 1)
         assert second.position.ends == '0:{"logOffset":1}'
         assert "00001.json" in second.position.sources["0"].files[0]
         assert first.offset_log == (stream.checkpoint / "offsets/0").read_text()
@@ -101,7 +133,7 @@ class SinkContract:
         stream.feed([1], [2])
         stream.run(sink, change=lambda frame: frame.where("id > 1"))
         assert self.read() == [2]
-        assert [entry.rows for entry in sink.ledger.entries("s")] == [0, 1]
+        assert [entry.rows for entry in sink.ledger.entries("s")] == self.counted(0, 1)
 
     def test_two_streams_in_one_place_do_not_meet(self, stream: FileStream, spark: SparkSession, tmp_path: Path) -> None:
         other = FileStream(spark, tmp_path / "other")
@@ -136,20 +168,6 @@ class SinkContract:
         stream.feed([3])
         stream.run(sink)
         self.assert_exactly_once(sink, stream)
-
-    def test_replay_does_not_call_the_users_function(self, stream: FileStream) -> None:
-        called = []
-
-        @exactly_once(self.sink("s"))
-        def double(frame: DataFrame, batch_id: int) -> DataFrame:
-            called.append(batch_id)
-            return frame.withColumn("id", frame.id * 2)
-
-        stream.feed([1], [2])
-        stream.run(double)
-        stream.forget_commit()
-        stream.run(double)
-        assert (self.read(), called) == ([2, 4], [0, 1])
 
     @pytest.mark.parametrize("provider", ["HDFSBackedStateStoreProvider", "RocksDBStateStoreProvider"])
     def test_replay_of_a_stateful_query_feeds_its_state(
@@ -246,20 +264,6 @@ class SinkContract:
 
     # --- failures ----------------------------------------------------------------------------------------------------
 
-    def test_failing_function_writes_nothing(self, stream: FileStream) -> None:
-        sink = self.sink("s")
-
-        @exactly_once(sink)
-        def fail(frame: DataFrame, batch_id: int) -> DataFrame:
-            raise RuntimeError("no such rate")
-
-        stream.feed([1])
-        with pytest.raises(StreamingQueryException, match="no such rate"):
-            stream.run(fail)
-        assert sink.ledger.head("s") is None
-        stream.run(sink)
-        self.assert_exactly_once(sink, stream)
-
     def test_rows_that_fail_half_way_write_nothing(self, stream: FileStream) -> None:
         sink = self.sink("s")
         stream.feed(range(500))
@@ -270,6 +274,160 @@ class SinkContract:
         with pytest.raises(StreamingQueryException, match="torn"):
             stream.run(sink, change=tear)
         assert self.read() == []
+        assert sink.ledger.head("s") is None
+        stream.run(sink)
+        self.assert_exactly_once(sink, stream)
+
+    def test_stream_without_a_name_is_refused(self, stream: FileStream) -> None:
+        stream.feed([1])
+        with refused("EpochError", "stream=", "queryName"):
+            stream.run(self.sink(None))
+        assert self.read() == []
+
+    # --- a fault at every step --------------------------------------------------------------------------------------
+
+    def test_error_at_any_step_writes_once(self, stream: FileStream, faults: Faults, point: Point) -> None:
+        self._hurt(stream, faults, point, "raise")
+
+    def test_connection_lost_at_any_step_writes_once(self, stream: FileStream, faults: Faults, point: Point) -> None:
+        self._hurt(stream, faults, point, "lose")
+
+    def test_worker_killed_at_any_step_writes_once(self, stream: FileStream, faults: Faults, worker_point: Point) -> None:
+        self._hurt(stream, faults, worker_point, "kill")
+
+    def _hurt(self, stream: FileStream, faults: Faults, point: Point, action: Action) -> None:
+        sink = self.sink("s")
+        stream.feed([1, 2], [3])
+        faults.arm(point, action)
+        with suppress(StreamingQueryException):
+            stream.run(sink)
+        assert faults.met(point), f"nobody came to {point}"
+        stream.run(sink)
+        self.assert_exactly_once(sink, stream)
+
+    def test_lost_reply_to_a_commit_is_settled_by_the_ledger(self, stream: FileStream, faults: Faults) -> None:
+        sink = self.sink("s")
+        stream.feed([1, 2], [3])
+        faults.arm("committed", "lose")
+        stream.run(sink)  # raises nothing
+        assert faults.met("committed")
+        self.assert_exactly_once(sink, stream)
+
+    def test_paused_run_writes_nothing_after_it_was_replaced(
+        self, stream: FileStream, other_driver: Driver, point: Point
+    ) -> None:
+        """A driver stands still at a step, another one takes its place and ends the work, and the first one wakes up."""
+        sink = self.sink("s")
+        stream.feed([0], [1], [2])
+        faults = other_driver.faults
+        first: Point = "stream-taken" if point == "stream-taken" else "function-done"
+        faults.arm(first, "stop")
+        other_driver.submit(Job(sink, stream.source, stream.checkpoint))
+        faults.wait(first, lambda: other_driver.is_running)
+        if point != first:  # it holds the stream; let it come to the point in its second batch
+            faults.arm(point, "stop")
+            faults.release(first)
+            faults.wait(point, lambda: other_driver.is_running)
+        if point in self.unbreakable:
+            with pytest.raises(StreamingQueryException, match="locked"):
+                stream.run(sink)
+        else:
+            stream.run(sink)
+        written = list(sink.ledger.entries("s"))
+        faults.release(point)
+        error = other_driver.result()
+        if point not in self.unbreakable:
+            assert "foreachonce.errors.Fenced" in error or point in ("committed", "function-done"), error
+            assert list(sink.ledger.entries("s")) == written
+        stream.run(sink)
+        self.assert_exactly_once(sink, stream)
+
+    # --- other processes ---------------------------------------------------------------------------------------------
+
+    def test_restart_in_a_new_process(self, stream: FileStream, other_driver: Driver) -> None:
+        sink = self.sink("s")
+        stream.feed([1], [2])
+        stream.run(sink)
+        stream.forget_commit()
+        stream.feed([3])
+        other_driver.submit(Job(sink, stream.source, stream.checkpoint))
+        assert other_driver.result() == ""
+        self.assert_exactly_once(sink, stream)
+
+    def _race(self, stream: FileStream, other_driver: Driver, sink: Any, checkpoint: Path) -> tuple[str, str]:
+        """Start the same batches in two drivers at the same moment; return the errors that ended them."""
+        gate = stream.checkpoint.parent / "gate"
+        other_driver.submit(Job(sink, stream.source, checkpoint, gate=gate))
+        other_driver.wait_until_ready()
+        gate.touch()
+        error = ""
+        try:
+            stream.run(sink)
+        except StreamingQueryException as ended:
+            error = str(ended)
+        return error, other_driver.result()
+
+    def test_two_drivers_racing_write_once(self, stream: FileStream, other_driver: Driver) -> None:
+        """Two sessions on two copies of one checkpoint: whatever becomes of them, the next run ends the work."""
+        sink = self.sink("s")
+        stream.feed([0])
+        stream.run(sink)
+        stream.feed(*([number] for number in range(1, 6)))
+        self._race(stream, other_driver, sink, stream.copy_checkpoint("copy"))
+        stream.run(sink)
+        self.assert_exactly_once(sink, stream)
+
+    def test_two_queries_under_one_name_at_once(self, stream: FileStream, other_driver: Driver, tmp_path: Path) -> None:
+        """Two new checkpoints under one stream's name: one is stopped, and hears whose the stream is; the other ends."""
+        sink = self.sink("s")
+        stream.feed([1], [2], [3])
+        errors = self._race(stream, other_driver, sink, tmp_path / "other")
+        assert sorted(error != "" for error in errors) == [False, True], errors
+        assert "two queries share this stream's name" in "".join(errors), errors
+        self.assert_exactly_once(sink, stream)
+
+    def test_task_that_is_repeated_after_its_commit_writes_once(self, stream: FileStream) -> None:
+        """The process that has committed is killed before Spark hears of it, and Spark repeats its task."""
+        sink = self.sink("s")
+        stream.feed([1, 2, 3])
+        job = Job(sink, stream.source, stream.checkpoint, master="local[2,4]")
+        with Driver(job, fault="committed") as driver:
+            process = driver.wait_at_point()
+            assert self.read() == [1, 2, 3]
+            os.kill(process, signal.SIGKILL)
+            code = driver.wait()
+        if code != 0:  # the driver itself has committed, and was killed: the next one finds the entry
+            stream.run(sink)
+        self.assert_exactly_once(sink, stream)
+
+
+class SinkContract(StreamContract):
+    """The contract of a sink that writes frames."""
+
+    def test_replay_does_not_call_the_users_function(self, stream: FileStream) -> None:
+        called = []
+
+        @exactly_once(self.sink("s"))
+        def double(frame: DataFrame, batch_id: int) -> DataFrame:
+            called.append(batch_id)
+            return frame.withColumn("id", frame.id * 2)
+
+        stream.feed([1], [2])
+        stream.run(double)
+        stream.forget_commit()
+        stream.run(double)
+        assert (self.read(), called) == ([2, 4], [0, 1])
+
+    def test_failing_function_writes_nothing(self, stream: FileStream) -> None:
+        sink = self.sink("s")
+
+        @exactly_once(sink)
+        def fail(frame: DataFrame, batch_id: int) -> DataFrame:
+            raise RuntimeError("no such rate")
+
+        stream.feed([1])
+        with pytest.raises(StreamingQueryException, match="no such rate"):
+            stream.run(fail)
         assert sink.ledger.head("s") is None
         stream.run(sink)
         self.assert_exactly_once(sink, stream)
@@ -296,68 +454,3 @@ class SinkContract:
         stream.feed([1])
         with refused("FrameError", "forgetful", "returned NoneType"):
             stream.run(forgetful)
-
-    def test_stream_without_a_name_is_refused(self, stream: FileStream) -> None:
-        stream.feed([1])
-        with refused("EpochError", "stream=", "queryName"):
-            stream.run(self.sink(None))
-        assert self.read() == []
-
-    # --- other processes ---------------------------------------------------------------------------------------------
-
-    def test_restart_in_a_new_process(self, stream: FileStream) -> None:
-        sink = self.sink("s")
-        stream.feed([1], [2])
-        stream.run(sink)
-        stream.forget_commit()
-        stream.feed([3])
-        with Driver(Job(sink, stream.source, stream.checkpoint)) as driver:
-            assert driver.wait() == 0, driver.log()
-        self.assert_exactly_once(sink, stream)
-
-    def test_two_drivers_racing_write_once(self, stream: FileStream, tmp_path: Path) -> None:
-        """Two sessions on two copies of one checkpoint start the same batches at the same moment."""
-        sink = self.sink("s")
-        stream.feed([0])
-        stream.run(sink)
-        stream.feed(*([number] for number in range(1, 6)))
-        gate, copy = tmp_path / "gate", stream.copy_checkpoint("copy")
-        with ExitStack() as stack:
-            jobs = [Job(sink, stream.source, checkpoint, gate=gate) for checkpoint in (stream.checkpoint, copy)]
-            drivers = [stack.enter_context(Driver(job)) for job in jobs]
-            for driver in drivers:
-                driver.wait_until_ready()
-            gate.touch()
-            for driver in drivers:
-                driver.wait()
-        self.assert_exactly_once(sink, stream)
-
-    def test_two_queries_under_one_name_at_once(self, stream: FileStream, tmp_path: Path) -> None:
-        """Two new checkpoints under one stream's name: one of them is refused, and says whose the stream is."""
-        sink = self.sink("s")
-        stream.feed([1], [2], [3])
-        gate = tmp_path / "gate"
-        with ExitStack() as stack:
-            jobs = [Job(sink, stream.source, tmp_path / name, gate=gate) for name in ("one", "two")]
-            drivers = [stack.enter_context(Driver(job)) for job in jobs]
-            for driver in drivers:
-                driver.wait_until_ready()
-            gate.touch()
-            codes = [driver.wait() for driver in drivers]
-            assert sorted(code != 0 for code in codes) == [False, True]
-            assert "two queries share this stream's name" in drivers[0 if codes[0] else 1].log()
-        self.assert_exactly_once(sink, stream)
-
-    def test_task_that_is_repeated_after_its_commit_writes_once(self, stream: FileStream) -> None:
-        """The process that has committed is killed before Spark hears of it, and Spark repeats its task."""
-        sink = self.sink("s")
-        stream.feed([1, 2, 3])
-        job = Job(sink, stream.source, stream.checkpoint, master="local[2,4]")
-        with Driver(job, fault="committed") as driver:
-            process = driver.wait_at_point()
-            assert self.read() == [1, 2, 3]
-            os.kill(process, signal.SIGKILL)
-            code = driver.wait()
-        if code != 0:  # the driver itself has committed, and was killed: the next one finds the entry
-            stream.run(sink)
-        self.assert_exactly_once(sink, stream)

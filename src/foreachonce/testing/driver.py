@@ -1,6 +1,6 @@
 """A real driver in a process of its own, to be stopped at a named point and killed.
 
-``python -m foreachonce.testing.driver JOB`` is the driver; :class:`Driver` starts it and kills it.
+``python -m foreachonce.testing.driver FOLDER`` is the driver; :class:`Driver` starts it and kills it.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Literal
 
 import psutil
+from pyspark.errors import PySparkException
 
 from foreachonce.faults import VARIABLE, Point
 from foreachonce.testing.archive import environment
+from foreachonce.testing.faults import Faults
 from foreachonce.testing.spark import session
 from foreachonce.testing.stream import BatchFunction, open_stream
 
@@ -55,21 +59,24 @@ class Driver:
     """A driver process. Use it as a context: whatever is left of it is killed at the end.
 
     Args:
-        job: what it runs.
+        job: what it runs, and then it ends. None: it waits for jobs, and runs one after the other in one session.
         fault: the point at which it stands still, if any.
     """
 
-    def __init__(self, job: Job, fault: Point | None = None) -> None:
+    def __init__(self, job: Job | None = None, fault: Point | None = None) -> None:
         self._folder = Path(mkdtemp(prefix="foreachonce-driver-"))
-        self._fault = fault
-        (self._folder / "job").write_bytes(pickle.dumps(job))
-        self._log = (self._folder / "log").open("wb")
-        variables = environment(self._folder)
+        self.faults = Faults(self._folder / "faults")
+        self._fault, self._jobs = fault, 0
         if fault:
-            variables[VARIABLE] = f"{fault}:{self._folder}"
+            self.faults.arm(fault, "stop")
+        if job:
+            self.submit(job)
+            (self._folder / "last").touch()
+        self._log = (self._folder / "log").open("wb")
         self._process = subprocess.Popen(  # noqa: S603 - our own arguments
-            [sys.executable, "-m", "foreachonce.testing.driver", str(self._folder / "job")],
-            stdout=self._log, stderr=subprocess.STDOUT, env=variables, start_new_session=True,
+            [sys.executable, "-m", "foreachonce.testing.driver", str(self._folder)],
+            stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True,
+            env={**environment(self._folder), VARIABLE: str(self.faults.folder)},
         )  # fmt: skip
 
     def __enter__(self) -> Driver:
@@ -84,11 +91,6 @@ class Driver:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
-    def is_ready(self) -> bool:
-        """Whether the driver's session is up; it then waits for its gate."""
-        return (self._folder / "ready").exists()
-
-    @property
     def is_running(self) -> bool:
         """Whether the driver's Python is alive."""
         return self._process.poll() is None
@@ -97,23 +99,34 @@ class Driver:
         """What the driver has printed."""
         return (self._folder / "log").read_text(errors="replace")
 
+    def submit(self, job: Job) -> None:
+        """Hand over one more job."""
+        half = self._folder / "half"
+        half.write_bytes(pickle.dumps(job))
+        half.rename(self._folder / f"job-{self._jobs}")
+        self._jobs += 1
+
+    def result(self) -> str:
+        """Wait for the newest job's end; return the error that ended it, empty where every batch went through."""
+        place = self._folder / f"result-{self._jobs - 1}"
+        self._wait_for(place.exists, "did not end its job")
+        return place.read_text()
+
     def wait(self) -> int:
-        """Wait for the driver's end; return its exit code, 0 where every batch went through."""
+        """Wait for the end of a driver that was made with a job; return its exit code, 0 where every batch went through."""
         return self._process.wait(PATIENCE)
 
     def wait_until_ready(self) -> None:
-        """Wait for the driver's session."""
-        self._wait_for(lambda: self.is_ready, "has no session")
+        """Wait until the newest job has its session, and would start its query as soon as its gate is open."""
+        self._wait_for((self._folder / f"ready-{self._jobs - 1}").exists, "has no session")
 
     def wait_at_point(self) -> int:
         """Wait until the driver, or a worker of it, stands at its point; return the process that does."""
-        marker = self._folder / str(self._fault)
-        self._wait_for(lambda: marker.exists() and bool(marker.read_text()), f"never came to {self._fault}")
-        return int(marker.read_text())
-
-    def go_on(self) -> None:
-        """Let what stands at the point go on."""
-        (self._folder / str(self._fault)).unlink()
+        assert self._fault is not None
+        try:
+            return self.faults.wait(self._fault, lambda: self.is_running)
+        except AssertionError as error:
+            raise AssertionError(f"{error} (exit code {self._process.poll()}):\n{self.log()[-6000:]}") from None
 
     def kill(self, victim: Victim) -> None:
         """SIGKILL a part of the driver, or all of it with every process below."""
@@ -154,17 +167,37 @@ def _name(process: psutil.Process) -> str:
         return ""
 
 
-def run(job: Job, folder: Path) -> None:
-    """Run a job in this process."""
+def run(job: Job, folder: Path, number: int) -> None:
+    """Run a job in this process, and write down how it ended."""
     spark = session(job.master, **job.settings)
     frame = open_stream(spark, job.source, limit=job.limit)
-    (folder / "ready").touch()
+    (folder / f"ready-{number}").touch()
     while job.gate is not None and not job.gate.exists():
         time.sleep(0.002)
     writer = frame.writeStream.foreachBatch(job.function).option("checkpointLocation", str(job.checkpoint))
     writer.trigger(availableNow=True).start().awaitTermination()
 
 
+def serve(folder: Path) -> int:
+    """Run the jobs that come into the folder; return the exit code."""
+    for number in count():
+        job, error = folder / f"job-{number}", ""
+        while not job.exists():
+            if (folder / "last").exists():
+                return 0
+            time.sleep(0.005)
+        try:
+            run(pickle.loads(job.read_bytes()), folder, number)  # noqa: S301 - written by Driver
+        except PySparkException as failed:
+            error = str(failed)
+            traceback.print_exc()
+        half = folder / "result"
+        half.write_text(error)
+        half.rename(folder / f"result-{number}")
+        if error and (folder / "last").exists():
+            return 1
+    return 0
+
+
 if __name__ == "__main__":
-    path = Path(sys.argv[1])
-    run(pickle.loads(path.read_bytes()), path.parent)  # noqa: S301 - written by Driver
+    sys.exit(serve(Path(sys.argv[1])))

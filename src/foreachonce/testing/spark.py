@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
+
+from foreachonce.faults import VARIABLE
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,6 +30,8 @@ def session(master: str = "local[2]", **more: str) -> SparkSession:
     """Start a session, or return the one that runs. ``more`` are settings, with ``_`` for each dot of their names."""
     from pyspark.sql import SparkSession
 
+    # Python's workers get the environment that this process has when Java starts.
+    os.environ.setdefault(VARIABLE, mkdtemp(prefix="foreachonce-faults-"))
     # Otherwise the executors run the first python3 on the path, which may not have this library.
     os.environ["PYSPARK_PYTHON"] = sys.executable
     builder = SparkSession.builder.master(master).appName("foreachonce-tests")

@@ -1,0 +1,109 @@
+"""Any function: an intent in the ledger before it is called, an entry once it has returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any
+
+from foreachonce.doubt import Confirm, OnDoubt, settle
+from foreachonce.entry import Entry, Found
+from foreachonce.epoch import Epoch
+from foreachonce.faults import Point, fault
+from foreachonce.naming import name_of_function, reference
+from foreachonce.runner import run
+from foreachonce.sink import OnMismatch
+from foreachonce.sql import intents
+from foreachonce.sql.batch import Batch
+from foreachonce.sql.url import shown
+from foreachonce.sql.view import SqlLedger
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+POINTS: tuple[Point, ...] = ("intent-written", "function-called", "rows-written", "entry-written", "committed")
+
+_GUARANTEES = {
+    "raise": "at most once without your word: a batch that was interrupted stops the stream as in doubt",
+    "rerun": "at least once: a batch that was interrupted is run again",
+    "probe": "exactly once where the probe tells the truth: it is asked about a batch that was interrupted",
+}
+
+
+class FunctionSink:
+    """A foreachBatch function whose effects no transaction covers; see :func:`~foreachonce.exactly_once`.
+
+    Args:
+        function: takes ``(df, batch_id)``, or ``(df, batch_id, epoch)``; ``takes_epoch`` says which.
+        ledger: where intents and entries are written.
+        stream, on_mismatch, checkpoint: as for :class:`~foreachonce.JdbcSink`.
+        in_doubt: ``"raise"``, ``"rerun"``, or a probe.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., object],
+        *,
+        ledger: SqlLedger,
+        stream: str | None,
+        in_doubt: OnDoubt,
+        on_mismatch: OnMismatch,
+        checkpoint: str | None,
+        takes_epoch: bool,
+    ) -> None:
+        update_wrapper(self, function)
+        self._function, self._takes_epoch, self._in_doubt = function, takes_epoch, in_doubt
+        self.ledger = ledger
+        self.stream = stream
+        self.on_mismatch: OnMismatch = on_mismatch
+        self.checkpoint = checkpoint
+
+    def __call__(self, frame: DataFrame, batch_id: int) -> None:
+        """Run one batch; this is what Spark calls."""
+        run([self], frame, batch_id)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return reference(self) or super().__reduce_ex__(protocol)
+
+    @property
+    def guarantee(self) -> str:
+        """What holds for the function's effects, in words that a user can check."""
+        return _GUARANTEES["probe" if callable(self._in_doubt) else self._in_doubt]
+
+    def __str__(self) -> str:
+        return f"function {name_of_function(self._function)}, ledger in {shown(self.ledger.url)}: {self.guarantee}"
+
+    def __repr__(self) -> str:
+        return f"exactly_once(ledger={shown(self.ledger.url)!r}, stream={self.stream!r})({name_of_function(self._function)})"
+
+    def head(self, epoch: Epoch) -> Found:
+        """Read the ledger."""
+        return self.ledger.look(epoch)
+
+    def take(self, epoch: Epoch, head: Entry | None) -> Found:
+        """Take the stream over."""
+        return self.ledger.take(epoch, head)
+
+    def check(self, frame: DataFrame) -> DataFrame:
+        """Any frame will do."""
+        return frame
+
+    def commit(self, work: DataFrame, entry: Entry) -> None:
+        """Write the intent, call the function, append the entry."""
+        begun = self.ledger.begun(entry)
+        call = settle(begun, entry.epoch, entry.decision, self._in_doubt)
+        batch = self._batch(replace(entry, decision=call.why))
+        if not isinstance(call, Confirm):
+            with batch.writing() as connection:
+                intents.append(connection, batch.ledger_schema, batch.entry, call.attempt)
+            fault("intent-written")
+            self._function(work, entry.batch_id, *([entry.epoch] if self._takes_epoch else []))
+            fault("function-called")
+        with batch.writing() as connection:
+            batch.append_entry(connection, None)
+        fault("committed")
+
+    def _batch(self, entry: Entry) -> Batch:
+        ledger = self.ledger
+        return Batch(ledger.database, ledger.url, ledger.schema, ledger.identity, entry)

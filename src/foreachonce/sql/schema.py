@@ -1,0 +1,169 @@
+"""The tables of a ledger. As SQL a person would read it:
+
+    create table foreachonce_ledger (            -- one row for each batch that was written
+        stream        text    not null,
+        seq           bigint  not null,          -- 0, 1, 2, … without a gap
+        query_id      text    not null,
+        batch_id      bigint  not null,
+        run_id        text    not null,
+        start_offsets text    not null,          -- a line id:offset for each source, verbatim
+        end_offsets   text    not null,
+        source_log    text,                      -- JSON: the files of file sources, verbatim
+        offset_log    text    not null,          -- the checkpoint's offsets/N, verbatim
+        rows          bigint,                    -- null where a function does not tell
+        committed_at  text    not null,          -- UTC, ISO 8601
+        sink          text    not null,
+        versions      text    not null,
+        decision      text    not null,          -- 'write', or the looser choice that was made
+        primary key (stream, seq),
+        unique (stream, query_id, batch_id)
+    )
+
+    create table foreachonce_intents (           -- one row for each call of a function that no transaction covers
+        … the ledger's columns up to offset_log,
+        attempt       bigint  not null,          -- 0, and one more for each call anew of the same seq
+        begun_at      text    not null,
+        sink          text    not null,
+        versions      text    not null,
+        decision      text    not null,          -- 'write', or why it was called again
+        primary key (stream, seq, attempt)
+    )
+
+    create table foreachonce_runs (              -- who has taken a stream over, in order: the newest may write
+        stream        text    not null,
+        token         bigint  not null,          -- 0, 1, 2, …
+        run_id        text    not null,
+        query_id      text    not null,
+        taken_at      text    not null,
+        primary key (stream, token),
+        unique (stream, run_id)
+    )
+
+    create table foreachonce_meta (name text primary key, value text not null)   -- schema_version, identity
+
+No row is ever changed.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+from uuid import uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from foreachonce.errors import LedgerError
+from foreachonce.sql.database import Database
+
+SCHEMA_VERSION = 1
+LEDGER, INTENTS, RUNS, META = "foreachonce_ledger", "foreachonce_intents", "foreachonce_runs", "foreachonce_meta"
+_Text, _Big = sa.Text, sa.BigInteger
+
+
+class Tables(NamedTuple):
+    """A ledger's tables."""
+
+    ledger: sa.Table
+    intents: sa.Table
+    runs: sa.Table
+    meta: sa.Table
+
+
+@cache
+def tables(schema: str | None) -> Tables:
+    """The tables in ``schema``, or where the connection's default puts them."""
+    metadata = sa.MetaData(schema=schema)
+    ledger = sa.Table(
+        LEDGER,
+        metadata,
+        *_epoch_columns(),
+        sa.Column("rows", _Big),
+        sa.Column("committed_at", _Text, nullable=False),
+        *_why_columns(),
+        sa.UniqueConstraint("stream", "query_id", "batch_id", name="foreachonce_ledger_batch"),
+    )
+    intents = sa.Table(
+        INTENTS,
+        metadata,
+        *_epoch_columns(),
+        sa.Column("attempt", _Big, primary_key=True, autoincrement=False),
+        sa.Column("begun_at", _Text, nullable=False),
+        *_why_columns(),
+    )
+    runs = sa.Table(
+        RUNS,
+        metadata,
+        sa.Column("stream", _Text, primary_key=True),
+        sa.Column("token", _Big, primary_key=True, autoincrement=False),
+        sa.Column("run_id", _Text, nullable=False),
+        sa.Column("query_id", _Text, nullable=False),
+        sa.Column("taken_at", _Text, nullable=False),
+        sa.UniqueConstraint("stream", "run_id", name="foreachonce_runs_run"),
+    )
+    meta = sa.Table(META, metadata, sa.Column("name", _Text, primary_key=True), sa.Column("value", _Text, nullable=False))
+    return Tables(ledger, intents, runs, meta)
+
+
+def identity(connection: Connection, schema: str | None) -> str | None:
+    """The ledger's identity, a UUID made with it, after its version was checked; None where there is no ledger.
+
+    Raises:
+        LedgerError: the ledger is of a newer version than this library writes.
+    """
+    meta = tables(schema).meta
+    if not sa.inspect(connection).has_table(META, schema=schema):
+        return None
+    found = {row.name: row.value for row in connection.execute(sa.select(meta))}
+    if not found:
+        return None
+    version, made = found.get("schema_version"), found.get("identity")
+    if made is None or version is None or not version.isdigit():
+        raise LedgerError(f"{META} is damaged: it says schema_version {version!r}, identity {made!r}; restore it.")
+    if int(version) != SCHEMA_VERSION:
+        raise LedgerError(
+            f"{META} says that {LEDGER} has schema version {version}; this foreachonce reads and writes version "
+            f"{SCHEMA_VERSION}. Install the foreachonce that made it, or a newer one: pip install -U foreachonce."
+        )
+    return str(made)
+
+
+def create(connection: Connection, database: Database, schema: str | None) -> str:
+    """Make the ledger, unless another process has just done so, and return its identity."""
+    database.lock_schema(connection)
+    meta = tables(schema).meta
+    meta.metadata.create_all(connection)
+    if (there := identity(connection, schema)) is not None:
+        return there
+    values = {"schema_version": str(SCHEMA_VERSION), "identity": str(uuid4())}
+    connection.execute(sa.insert(meta), [{"name": name, "value": value} for name, value in values.items()])
+    return values["identity"]
+
+
+def check_identity(connection: Connection, schema: str | None, identity: str) -> None:
+    """Refuse to write where the ledger is not the one that the driver has read."""
+    meta = tables(schema).meta
+    found = connection.execute(sa.select(meta.c.value).where(meta.c.name == "identity")).scalar()
+    if found != identity:
+        raise LedgerError(
+            f"the ledger that this executor sees (identity {found}) is not the driver's ({identity}): they do not share "
+            "the database. An SQLite file must be on the machine of both."
+        )
+
+
+def _epoch_columns() -> list[sa.Column[str] | sa.Column[int]]:
+    return [
+        sa.Column("stream", _Text, primary_key=True),
+        sa.Column("seq", _Big, primary_key=True, autoincrement=False),
+        sa.Column("query_id", _Text, nullable=False),
+        sa.Column("batch_id", _Big, nullable=False),
+        sa.Column("run_id", _Text, nullable=False),
+        sa.Column("start_offsets", _Text, nullable=False),
+        sa.Column("end_offsets", _Text, nullable=False),
+        sa.Column("source_log", _Text),
+        sa.Column("offset_log", _Text, nullable=False),
+    ]
+
+
+def _why_columns() -> list[sa.Column[str]]:
+    return [sa.Column(name, _Text, nullable=False) for name in ("sink", "versions", "decision")]

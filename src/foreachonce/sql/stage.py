@@ -1,0 +1,97 @@
+"""Staging tables: where many tasks write side by side what one transaction then moves into place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from foreachonce.errors import WriteFailed
+from foreachonce.spark.frames import Receipt
+from foreachonce.sql.batch import Batch
+from foreachonce.sql.merge import merge
+from foreachonce.sql.table import Rows, quoted
+
+ATTEMPT = "foreachonce_attempt"
+PREFIX = "foreachonce_stage_"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A staging table for some rows of a batch; rows carry their task's attempt id beside their columns.
+
+    Args:
+        rows: what is staged.
+        name, schema: the staging table's.
+    """
+
+    rows: Rows
+    name: str
+    schema: str | None
+
+    @property
+    def table(self) -> sa.TableClause:
+        """The staging table for statements."""
+        return sa.table(self.name, *(sa.column(name) for name in (*self.rows.columns, ATTEMPT)), schema=self.schema)
+
+    def promote(self, connection: Connection, batch: Batch, receipts: Sequence[Receipt]) -> int:
+        """Move the accepted attempts' rows into the table, drop the stage, and return their number.
+
+        Raises:
+            WriteFailed: the stage does not hold what the tasks have written.
+        """
+        expected, table = sum(receipt.rows for receipt in receipts), self.table
+        accepted = table.c[ATTEMPT].in_([receipt.attempt for receipt in receipts])
+        found = connection.execute(sa.select(sa.func.count()).select_from(table).where(accepted)).scalar_one()
+        if found != expected:
+            raise WriteFailed(
+                f"the staging table {self.name} holds {found} rows of this batch where its tasks wrote {expected}; "
+                "the server has restarted. Nothing was written."
+            )
+        insert(connection, batch, self.rows, sa.select(*(table.c[name] for name in self.rows.columns)).where(accepted))
+        connection.execute(sa.text(f"DROP TABLE {quoted(connection, table)}"))
+        return expected
+
+
+def insert(connection: Connection, batch: Batch, rows: Rows, source: sa.Select[Any]) -> None:
+    """Bring the rows that ``source`` selects into the table: merged where it has a key, appended where not."""
+    if rows.target.key:
+        merge(connection, batch.database, rows, source)
+    else:
+        connection.execute(sa.insert(rows.clause).from_select(list(rows.columns), source))
+
+
+def open_stages(batch: Batch, rows: Sequence[Rows]) -> list[Stage]:
+    """Make a staging table for each of ``rows``."""
+    entry = batch.entry
+    stem = f"{_prefix(entry.stream)}{entry.run_id[:8]}_{entry.batch_id}"
+    stages = [Stage(each, f"{stem}_{number}", batch.ledger_schema) for number, each in enumerate(rows)]
+    if not stages:
+        return []
+    with batch.writing() as connection:
+        for stage in stages:
+            create(connection, stage.rows, stage.table, batch.database.stage_kind, tagged=True)
+    return stages
+
+
+def create(connection: Connection, rows: Rows, stage: sa.TableClause, kind: str, *, tagged: bool = False) -> None:
+    """A table with the target's own types and none of its constraints: CREATE TABLE … AS its columns, no rows."""
+    tag = (sa.cast(0, sa.BigInteger).label(ATTEMPT),) if tagged else ()
+    nothing = sa.select(*rows.clause.c, *tag).where(sa.false())
+    body = nothing.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+    connection.exec_driver_sql(f"CREATE {kind} TABLE {quoted(connection, stage)} AS {body}")
+
+
+def clear(connection: Connection, schema: str | None, stream: str) -> None:
+    """Drop every staging table of the stream; the caller has just taken the stream over, so nobody uses them."""
+    for name in sa.inspect(connection).get_table_names(schema=schema):
+        if name.startswith(_prefix(stream)):
+            connection.execute(sa.text(f"DROP TABLE IF EXISTS {quoted(connection, sa.table(name, schema=schema))}"))
+
+
+def _prefix(stream: str) -> str:
+    return f"{PREFIX}{sha256(stream.encode()).hexdigest()[:12]}_"

@@ -1,0 +1,54 @@
+"""Arm the fault points of another process, or of this one, and see who has come to them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from foreachonce.faults import Action, Point
+
+PATIENCE = 300
+
+
+class Faults:
+    """The folder that ``FOREACHONCE_FAULTS`` names."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def arm(self, point: Point, action: Action) -> None:
+        """The first process that comes to ``point`` from now on meets ``action``."""
+        self._met(point).unlink(missing_ok=True)
+        half = self.folder / f"{point}.half"
+        half.write_text(action)
+        half.rename(self.folder / point)
+
+    def met(self, point: Point) -> int | None:
+        """The process that has come to the point, None if nobody has."""
+        try:
+            return int(self._met(point).read_text() or 0) or None
+        except FileNotFoundError:
+            return None
+
+    def wait(self, point: Point, is_alive: Callable[[], bool] = lambda: True) -> int:
+        """Wait until a process has come to the point; return it."""
+        deadline = time.monotonic() + PATIENCE
+        while (process := self.met(point)) is None:
+            if time.monotonic() > deadline or not is_alive():
+                raise AssertionError(f"nobody came to {point}")
+            time.sleep(0.005)
+        return process
+
+    def release(self, point: Point) -> None:
+        """Let what stands at the point go on."""
+        self._met(point).unlink()
+
+    def clear(self) -> None:
+        """Disarm everything, and let everybody go on."""
+        for file in self.folder.iterdir():
+            file.unlink(missing_ok=True)
+
+    def _met(self, point: Point) -> Path:
+        return self.folder / f"{point}.met"

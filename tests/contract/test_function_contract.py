@@ -1,0 +1,102 @@
+"""Any function keeps the contract where a probe tells the truth; without one, a batch in doubt stops the stream."""
+
+from __future__ import annotations
+
+import pytest
+from pyspark.errors import StreamingQueryException
+
+from foreachonce import SqlLedger, exactly_once
+from foreachonce.runner import POINTS_AFTER, POINTS_BEFORE
+from foreachonce.sinks.function import POINTS
+from foreachonce.testing.contract import StreamContract, refused
+from tests.contract.effects import Broken, Effects
+
+
+class FunctionContract(StreamContract):
+    points = (*POINTS_BEFORE, *POINTS, *POINTS_AFTER)
+    counts_rows = False
+    ledger: str
+    effects: Effects
+
+    def sink(self, stream, **keywords):
+        probe = self.effects.is_there
+        return exactly_once(ledger=self.ledger, stream=stream, in_doubt=probe, **keywords)(self.effects)
+
+    def read(self):
+        return self.effects.ids()
+
+
+class TestFunctionWithSqliteLedger(FunctionContract):
+    unbreakable = ("rows-written", "entry-written")
+
+    @pytest.fixture(autouse=True)
+    def place(self, sqlite_url, tmp_path):
+        self.ledger = f"{sqlite_url}?timeout=2"
+        self.effects = Effects(f"sqlite:///{tmp_path / 'effects.db'}")
+
+
+class TestFunctionWithPostgresLedger(FunctionContract):
+    @pytest.fixture(autouse=True)
+    def place(self, postgres_url, tmp_path):
+        self.ledger = postgres_url
+        self.effects = Effects(f"sqlite:///{tmp_path / 'effects.db'}")
+
+
+# --- in doubt --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def effects(tmp_path) -> Effects:
+    return Effects(f"sqlite:///{tmp_path / 'effects.db'}")
+
+
+def lose_a_reply(stream, url, effects):
+    """Run batch 0; the effect of batch 1 is there, and nobody was told."""
+    stream.feed([1])
+    stream.run(exactly_once(ledger=url, stream="s")(effects))
+    stream.feed([2])
+    with pytest.raises(StreamingQueryException, match="timed out"):
+        stream.run(exactly_once(ledger=url, stream="s")(Broken(effects.url)))
+
+
+def test_batch_in_doubt_stops_the_stream(stream, url, effects):
+    lose_a_reply(stream, url, effects)
+    stream.feed([3])
+    with refused("InDoubt", "'s'", "batch 1", 'in_doubt="rerun"', "idempotency key"):
+        stream.run(exactly_once(ledger=url, stream="s")(effects))
+    assert effects.ids() == [1, 2]
+    assert len(list(SqlLedger(url).entries("s"))) == 1
+
+
+def test_batch_in_doubt_is_run_again_where_the_user_says_so(stream, url, effects):
+    lose_a_reply(stream, url, effects)
+    effects_without_keys = Effects(effects.url.replace("effects", "more"))
+    stream.run(exactly_once(ledger=url, stream="s", in_doubt="rerun")(effects_without_keys))
+    assert (effects.ids(), effects_without_keys.ids()) == ([1, 2], [2])
+    view = SqlLedger(url)
+    assert [entry.decision for entry in view.entries("s")] == ["write", "in_doubt=rerun"]
+    told = [(intent.entry.seq, intent.attempt, intent.entry.decision) for intent in view.intents("s")]
+    assert told == [(0, 0, "write"), (1, 0, "write"), (1, 1, "in_doubt=rerun")]
+
+
+def test_batch_in_doubt_is_confirmed_where_the_user_says_so(stream, url, effects):
+    lose_a_reply(stream, url, effects)
+    stream.feed([3])
+    stream.run(exactly_once(ledger=url, stream="s", in_doubt=lambda epoch: True)(effects))
+    assert effects.ids() == [1, 2, 3]
+    decisions = [entry.decision for entry in SqlLedger(url).entries("s")]
+    assert decisions == ["write", "in_doubt=probe: the effect was there", "write"]
+
+
+def test_replay_does_not_call_the_function(stream, url):
+    called = []
+
+    @exactly_once(ledger=url, stream="s")
+    def push(df, batch_id):
+        called.append(batch_id)
+
+    stream.feed([1], [2])
+    stream.run(push)
+    stream.forget_commit()
+    stream.run(push)
+    assert called == [0, 1]
