@@ -50,7 +50,7 @@ def run(sinks: Sequence[Sink[Any]], frame: DataFrame, batch_id: int, prepare: Pr
     checkpoint = next((sink.checkpoint for sink in sinks if sink.checkpoint is not None), None)
     resolved = resolve(frame, batch_id, checkpoint=checkpoint)
     fault("epoch-resolved")
-    outcomes = [_write(sink, resolved.epoch(sink.stream), prepare or _checked(frame)) for sink in sinks]
+    outcomes = [write_once(sink, resolved.epoch(sink.stream), prepare or _checked(frame)) for sink in sinks]
     if all(outcome == "skipped" for outcome in outcomes):
         resolved.feed_state()
     fault("function-done")
@@ -61,7 +61,8 @@ def _checked(frame: DataFrame) -> Prepare[Any]:
     return lambda sink: nullcontext(sink.check(frame))
 
 
-def _write(sink: Sink[Work], epoch: Epoch, prepare: Prepare[Work]) -> Outcome:
+def write_once(sink: Sink[Work], epoch: Epoch, prepare: Prepare[Work]) -> Outcome:
+    """Bring one epoch into one sink exactly once; :func:`run` apart from Spark."""
     decided = _decide(sink, epoch)
     if isinstance(decided, Skip):
         return _skip(sink, decided.entry, epoch)

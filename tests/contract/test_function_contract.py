@@ -12,11 +12,13 @@ from foreachonce.testing.contract import StreamContract, refused
 from tests.contract.effects import Broken, Effects
 
 
-class FunctionContract(StreamContract):
+class TestFunction(StreamContract):
     points = (*POINTS_BEFORE, *POINTS, *POINTS_AFTER)
     counts_rows = False
-    ledger: str
-    effects: Effects
+
+    @pytest.fixture(autouse=True)
+    def place(self, postgres_url, effects):
+        self.ledger, self.effects = postgres_url, effects
 
     def sink(self, stream, **keywords):
         probe = self.effects.is_there
@@ -24,22 +26,6 @@ class FunctionContract(StreamContract):
 
     def read(self):
         return self.effects.ids()
-
-
-class TestFunctionWithSqliteLedger(FunctionContract):
-    unbreakable = ("rows-written", "entry-written")
-
-    @pytest.fixture(autouse=True)
-    def place(self, sqlite_url, tmp_path):
-        self.ledger = f"{sqlite_url}?timeout=2"
-        self.effects = Effects(f"sqlite:///{tmp_path / 'effects.db'}")
-
-
-class TestFunctionWithPostgresLedger(FunctionContract):
-    @pytest.fixture(autouse=True)
-    def place(self, postgres_url, tmp_path):
-        self.ledger = postgres_url
-        self.effects = Effects(f"sqlite:///{tmp_path / 'effects.db'}")
 
 
 # --- in doubt --------------------------------------------------------------------------------------------------------

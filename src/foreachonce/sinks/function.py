@@ -98,6 +98,8 @@ class FunctionSink:
             with batch.writing() as connection:
                 intents.append(connection, batch.ledger_schema, batch.entry, call.attempt)
             fault("intent-written")
+            # The last moment at which a run that was paused can hear that it was replaced.
+            self.head(entry.epoch)
             self._function(work, entry.batch_id, *([entry.epoch] if self._takes_epoch else []))
             fault("function-called")
         with batch.writing() as connection:

@@ -1,0 +1,240 @@
+"""Break the library on purpose, one guarantee at a time, and see the named tests fail: ``python -m tests.mutants [NAME …]``.
+
+Each mutant is an edit of one place. It is made in a copy of the sources; the tests run against the copy. A mutant that its
+tests do not notice survives, and the command fails.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ROOT = Path(__file__).parent.parent
+MODEL = "tests/unit/test_model.py"
+JDBC = "tests/contract/test_jdbc_contract.py"
+FUNCTION = "tests/contract/test_function_contract.py"
+TX = "tests/contract/test_transaction.py"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """An edit, and the tests that must fail with it.
+
+    Args:
+        name: what is broken.
+        file: below src/foreachonce.
+        old, new: the edit; ``old`` is there exactly once.
+        tests: arguments for pytest.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+MUTANTS = [
+    Mutant(
+        "ledger-insert",
+        "sql/ledger.py",
+        "        connection.execute(sa.insert(tables(schema).ledger), [values])",
+        "        pass",
+        (f"{JDBC}::TestSqlite::test_first_write_brings_rows_and_entry",),
+    ),
+    Mutant(
+        "ledger-insert-in-the-model",
+        "sql/ledger.py",
+        "        connection.execute(sa.insert(tables(schema).ledger), [values])",
+        "        pass",
+        (MODEL,),
+    ),
+    Mutant(
+        "ledger-keys",
+        "sql/ledger.py",
+        "        connection.execute(sa.insert(tables(schema).ledger), [values])",
+        "        connection.execute(sa.insert(tables(schema).ledger).prefix_with('or ignore', dialect='sqlite'), [values])",
+        ("tests/unit/test_sql_ledger.py",),
+    ),
+    Mutant(
+        "entry-apart-from-the-rows",
+        "sql/batch.py",
+        '        fault("rows-written")\n',
+        '        connection.commit()\n        fault("rows-written")\n',
+        (f"{JDBC}::TestPostgresDirect::test_error_at_any_step_writes_once",),
+    ),
+    Mutant(
+        "chain-check",
+        "decide.py",
+        '    return Write() if found == "equal" else Refuse(found, head)',
+        "    return Write()",
+        (f"{JDBC}::TestSqlite::test_lost_checkpoint_is_refused",),
+    ),
+    Mutant(
+        "chain-check-in-the-model",
+        "decide.py",
+        '    return Write() if found == "equal" else Refuse(found, head)',
+        "    return Write()",
+        (MODEL,),
+    ),
+    Mutant(
+        "replay-by-ids-alone",
+        "decide.py",
+        "        return Skip(same_batch) if epoch.position.same_as(same_batch.position) else Refuse",
+        "        return Skip(same_batch) if True else Refuse",
+        (f"{JDBC}::TestSqlite::test_older_checkpoint_with_another_limit_is_refused",),
+    ),
+    Mutant(
+        "replay-by-ids-alone-in-the-model",
+        "decide.py",
+        "        return Skip(same_batch) if epoch.position.same_as(same_batch.position) else Refuse",
+        "        return Skip(same_batch) if True else Refuse",
+        (MODEL,),
+    ),
+    Mutant(
+        "files-of-the-start",
+        "position.py",
+        'if found == "equal" and _canonical(self.start_files) != _canonical(before.end_files):',
+        "if False:",
+        (f"{JDBC}::TestSqlite::test_same_offsets_with_other_files_do_not_line_up",),
+    ),
+    Mutant(
+        "fence",
+        "sql/fence.py",
+        "    if ours is not None and found[-1] != ours:",
+        "    if False:",
+        (f"{JDBC}::TestPostgresDirect::test_paused_run_writes_nothing_after_it_was_replaced",),
+    ),
+    Mutant(
+        "fence-at-commit",
+        "sql/fence.py",
+        "    if not is_held(connection, schema, stream, run_id):",
+        "    if False:",
+        ("tests/unit/test_fence.py",),
+    ),
+    Mutant(
+        "fence-lock",
+        "sql/fence.py",
+        "    database.share_lock(connection, lock_key(identity, stream))",
+        "    pass",
+        (f"{JDBC}::TestPostgresDirect::test_paused_run_writes_nothing_after_it_was_replaced", "--timeout=40"),
+    ),
+    Mutant(
+        "take-over-in-spite-of-a-new-head",
+        "sql/view.py",
+        "            if found.head != head:\n",
+        "            if False:\n",
+        ("tests/unit/test_fence.py",),
+    ),
+    Mutant(
+        "state-feeding",
+        "spark/resolve.py",
+        "        if cp.is_stateful(self.query.files):",
+        "        if False:",
+        (f"{JDBC}::TestSqlite::test_replay_of_a_stateful_query_feeds_its_state",),
+    ),
+    Mutant(
+        "settling",
+        "runner.py",
+        "        return _settle(sink, error, epoch)",
+        "        raise error",
+        (f"{JDBC}::TestSqlite::test_lost_reply_to_a_commit_is_settled_by_the_ledger",),
+    ),
+    Mutant(
+        "attempts-of-staged-rows",
+        "sql/stage.py",
+        "        accepted = table.c[ATTEMPT].in_([receipt.attempt for receipt in receipts])",
+        "        accepted = sa.true()",
+        (f"{JDBC}::TestPostgresStaged::test_task_that_is_repeated_half_way_writes_once",),
+    ),
+    Mutant(
+        "intent",
+        "sql/intents.py",
+        "        connection.execute(sa.insert(tables(schema).intents), [values])",
+        "        pass",
+        (f"{FUNCTION}::test_batch_in_doubt_stops_the_stream",),
+    ),
+    Mutant(
+        "doubt",
+        "doubt.py",
+        "    if begun is None:",
+        "    if True:",
+        (
+            f"{FUNCTION}::test_batch_in_doubt_stops_the_stream",
+            f"{FUNCTION}::TestFunction::test_error_at_any_step_writes_once",
+        ),
+    ),
+    Mutant(
+        "frames-let-go",
+        "spark/frames.py",
+        "        frame.unpersist()",
+        "        pass",
+        (f"{TX}::test_frame_is_computed_once_and_let_go",),
+    ),
+    Mutant(
+        "frames-kept",
+        "spark/frames.py",
+        "    frame.persist()",
+        "    pass",
+        (f"{TX}::test_frame_is_computed_once_and_let_go",),
+    ),
+    Mutant(
+        "one-statement",
+        "sql/postgres.py",
+        "        with driver.cursor(binary=True) as cursor:",
+        "        with driver.cursor() as cursor:",
+        (f"{TX}::test_bad_step_is_refused_and_nothing_is_written",),
+    ),
+    Mutant(
+        "stages-cleared",
+        "sql/stage.py",
+        "        if name.startswith(_prefix(stream)):",
+        "        if False:",
+        ("tests/acceptance/test_kill_at_every_step.py::test_a_kill_at_any_step_of_a_transaction",),
+    ),
+    Mutant(
+        "two-sinks-of-one-name",
+        "runner.py",
+        "    if entry.run_id == epoch.run_id and entry.sink != str(sink):",
+        "    if False:",
+        (f"{TX}::test_two_sinks_under_one_name_in_one_function_are_refused",),
+    ),
+]
+
+
+def notices(mutant: Mutant) -> bool:
+    """Whether the mutant's tests fail with it."""
+    with TemporaryDirectory(prefix="foreachonce-mutant-") as folder:
+        source = Path(shutil.copytree(ROOT / "src", Path(folder, "src")))
+        place = source / "foreachonce" / mutant.file
+        place.write_text(place.read_text().replace(mutant.old, mutant.new))
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutant.tests]
+        variables = {**os.environ, "PYTHONPATH": str(source)}
+        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"{mutant.name}: the tests could not be run:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    return done.returncode == 1
+
+
+def main(names: list[str]) -> int:
+    """Run the mutants that are named, or all."""
+    survivors = []
+    for mutant in MUTANTS:
+        if names and mutant.name not in names:
+            continue
+        start = time.monotonic()
+        noticed = notices(mutant)
+        print(f"{mutant.name}: {'noticed' if noticed else 'SURVIVES'} ({time.monotonic() - start:.0f} s)", flush=True)
+        survivors += [] if noticed else [mutant.name]
+    print(f"surviving: {', '.join(survivors) or 'none'}")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,18 @@
+"""The list of mutants is alive: each edit still has its place, and each test its name."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.mutants import MUTANTS, ROOT
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_mutant_has_a_place_and_tests(mutant):
+    text = (ROOT / "src" / "foreachonce" / mutant.file).read_text()
+    assert text.count(mutant.old) == 1
+    for test in mutant.tests:
+        path, *names = test.split("::")
+        if not path.startswith("-"):
+            known = (ROOT / path).read_text() + (ROOT / "src/foreachonce/testing/contract.py").read_text()
+            assert all(name in known for name in names), test
