@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 from pyspark.sql import SparkSession
 
 from foreachonce.testing.driver import Driver
 from foreachonce.testing.postgres import NoPostgres, database, postgres
 from foreachonce.testing.spark import session
+
+# For mutants: what fails need not be made small.
+settings.register_profile("mutants", phases=[Phase.generate])
 
 
 @pytest.fixture(scope="session")

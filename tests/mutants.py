@@ -214,7 +214,7 @@ def notices(mutant: Mutant) -> bool:
         source = Path(shutil.copytree(ROOT / "src", Path(folder, "src")))
         place = source / "foreachonce" / mutant.file
         place.write_text(place.read_text().replace(mutant.old, mutant.new))
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutant.tests]
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "--hypothesis-profile=mutants", *mutant.tests]
         variables = {**os.environ, "PYTHONPATH": str(source)}
         done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1):

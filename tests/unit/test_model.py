@@ -118,7 +118,7 @@ class Model(RuleBasedStateMachine):
         self.engine = sa.create_engine(f"sqlite:///{self.folder}/sink.db", poolclass=sa.NullPool)
         with self.engine.begin() as connection:
             connection.execute(sa.text("create table numbers (n bigint)"))
-        self.available, self.limit = 0, 2
+        self.available, self.limit = 20, 2
         self.checkpoint, self.copies = Checkpoint(), []
         self.runs = [Run(self.checkpoint)]
 
@@ -127,7 +127,7 @@ class Model(RuleBasedStateMachine):
             self.engine.dispose()
             shutil.rmtree(self.folder)
 
-    @rule(count=st.integers(1, 4))
+    @rule(count=st.integers(1, 12))
     def produce(self, count: int) -> None:
         self.available += count
 
@@ -154,6 +154,22 @@ class Model(RuleBasedStateMachine):
     def restore_checkpoint(self, data: st.DataObject) -> None:
         self.checkpoint = deepcopy(data.draw(st.sampled_from(self.copies)))
         self.start_anew()
+
+    @precondition(lambda self: len(self.checkpoint.commits) > 1)
+    @rule(data=st.data(), limit=st.integers(1, 4))
+    def roll_back_and_change_limit(self, data: st.DataObject, limit: int) -> None:
+        """An older copy of the checkpoint is put back, and the batches after it are cut anew."""
+        newest = data.draw(st.sampled_from(sorted(self.checkpoint.commits)[:-1]))
+        older = deepcopy(self.checkpoint)
+        older.offsets = {batch: cut for batch, cut in older.offsets.items() if batch <= newest}
+        older.commits = {batch for batch in older.commits if batch <= newest}
+        self.checkpoint, self.limit = older, limit
+        self.start_anew()
+
+    @rule(count=st.integers(2, 5))
+    def run_batches(self, count: int) -> None:
+        for _ in range(count):
+            self._run(self.runs[-1], None)
 
     @rule(crash=st.sampled_from(CRASHES))
     def run_a_batch(self, crash: str | None) -> None:
@@ -213,5 +229,5 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestModel.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 TestModel.pytestmark = [pytest.mark.timeout(300)]
