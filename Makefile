@@ -8,7 +8,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit soak mutants lint bench clean
+.PHONY: help setup demo test unit soak connect mutants lint bench clean
 
 ##@ Start here
 help: ## Show this help
@@ -31,6 +31,10 @@ unit: setup ## Run the tests that need neither Spark nor a database
 soak: setup ## Kill drivers at ROUNDS seeded moments on each database (SEED repeats a run)
 	@sh tools/java.sh
 	@$(RUN) -m tests.acceptance.soak --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+
+connect: setup ## Run the whole contract on Spark Connect
+	@sh tools/java.sh
+	@$(RUN) -m pytest tests/connect $(ARGS)
 
 mutants: setup ## Break each guarantee by hand, and see its tests fail (NAMES picks some)
 	@sh tools/java.sh

@@ -6,7 +6,7 @@ orders = JdbcSink("postgresql://app@db/shop", table="orders", stream="orders")
 events.writeStream.foreachBatch(orders).option("checkpointLocation", path).start()
 """
 
-from foreachonce.decorator import exactly_once
+from foreachonce.decorator import ExactlyOnce, exactly_once
 from foreachonce.entry import Entry, Intent, Run
 from foreachonce.epoch import Epoch
 from foreachonce.errors import (
@@ -39,6 +39,7 @@ __all__ = [
     "Entry",
     "Epoch",
     "EpochError",
+    "ExactlyOnce",
     "Fenced",
     "ForeachOnceError",
     "FrameError",

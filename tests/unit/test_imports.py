@@ -14,7 +14,20 @@ import foreachonce
 from foreachonce import _version
 
 ROOT = Path(foreachonce.__file__).parent
-PURE = ["offsets", "position", "epoch", "entry", "decide", "chain", "refusal", "checkpoint", "errors", "keywords"]
+PURE = [
+    "offsets",
+    "position",
+    "epoch",
+    "entry",
+    "decide",
+    "doubt",
+    "chain",
+    "refusal",
+    "checkpoint",
+    "errors",
+    "keywords",
+    "naming",
+]
 SINKS = sorted(path.stem for path in (ROOT / "sinks").glob("*.py") if path.stem != "__init__")
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 

@@ -12,7 +12,7 @@ from foreachonce.position import Position
 from foreachonce.spark.files import ConnectFiles, HadoopFiles
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 OUTSIDE = "a sink is called by Spark inside foreachBatch: pass it to writeStream.foreachBatch(sink), do not call it"
 
@@ -81,9 +81,9 @@ def refuse_streaming(frame: DataFrame) -> None:
         raise EpochError(f"the frame is a stream, not a batch: {OUTSIDE}.")
 
 
-def is_connect(frame: DataFrame) -> bool:
-    """Whether the frame belongs to a Spark Connect session."""
-    return type(frame).__module__.startswith("pyspark.sql.connect")
+def is_connect(of_spark: DataFrame | SparkSession) -> bool:
+    """Whether a frame or a session is Spark Connect's."""
+    return type(of_spark).__module__.startswith("pyspark.sql.connect")
 
 
 @dataclass(frozen=True, slots=True)
