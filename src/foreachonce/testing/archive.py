@@ -16,14 +16,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ARCHIVE = Path(sys.prefix, f"foreachonce-spark-{version('pyspark')}.jsa")
+CONNECT = {"SPARK_REMOTE", "SPARK_LOCAL_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "SPARK_API_MODE", "SPARK_CONNECT_MODE"}
 JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xlog:cds=off -Xlog:cds+dynamic=off"
 
 
 def environment(scratch: Path, archive: str | None = None) -> dict[str, str]:
     """The environment of a driver that lives for seconds; its scratch files go where they are removed with it."""
     archive = archive or f"-XX:SharedArchiveFile={class_archive()}"
+    # A driver is a classic one, also where the tests themselves run on Spark Connect.
+    inherited = {name: value for name, value in os.environ.items() if name not in CONNECT}
     return {
-        **os.environ,
+        **inherited,
         "SPARK_LOCAL_DIRS": str(scratch),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LAUNCHER_OPTS": JAVA,

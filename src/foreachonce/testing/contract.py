@@ -328,11 +328,11 @@ class StreamContract:
         first: Point = "stream-taken" if point == "stream-taken" else "function-done"
         faults.arm(first, "stop")
         other_driver.submit(Job(sink, stream.source, stream.checkpoint))
-        faults.wait(first, lambda: other_driver.is_running)
+        faults.wait(first, lambda: other_driver.is_busy)
         if point != first:  # it holds the stream; let it come to the point in its second batch
             faults.arm(point, "stop")
             faults.release(first)
-            faults.wait(point, lambda: other_driver.is_running)
+            faults.wait(point, lambda: other_driver.is_busy)
         if point in self.unbreakable:
             with pytest.raises(StreamingQueryException, match="locked"):
                 stream.run(sink)

@@ -95,6 +95,11 @@ class Driver:
         """Whether the driver's Python is alive."""
         return self._process.poll() is None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether the newest job has not ended."""
+        return self.is_running and not (self._folder / f"result-{self._jobs - 1}").exists()
+
     def log(self) -> str:
         """What the driver has printed."""
         return (self._folder / "log").read_text(errors="replace")
