@@ -24,6 +24,9 @@ class TestFunction(StreamContract):
         probe = self.effects.is_there
         return exactly_once(ledger=self.ledger, stream=stream, in_doubt=probe, **keywords)(self.effects)
 
+    def test_two_queries_under_one_name_at_once(self):
+        pytest.skip("not promised: two queries have two idempotency keys, and a call that was begun cannot be stopped")
+
     def read(self):
         return self.effects.ids()
 
