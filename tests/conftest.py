@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 from foreachonce.testing.driver import Driver
 from foreachonce.testing.postgres import NoPostgres, database, postgres
 from foreachonce.testing.spark import session
+from foreachonce.testing.stream import FileStream
 
 # For mutants: what fails need not be made small.
 settings.register_profile("mutants", phases=[Phase.generate])
@@ -42,6 +43,12 @@ def postgres_server() -> Iterator[str]:
             yield url
     except NoPostgres as error:
         pytest.fail(str(error))
+
+
+@pytest.fixture
+def stream(spark: SparkSession, tmp_path: Path) -> FileStream:
+    """A new source and checkpoint."""
+    return FileStream(spark, tmp_path)
 
 
 @pytest.fixture

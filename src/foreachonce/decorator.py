@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import update_wrapper
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import cache, update_wrapper
 from typing import TYPE_CHECKING, Any, get_args, overload
 
 from foreachonce.doubt import OnDoubt
@@ -42,11 +42,8 @@ class ExactlyOnce:
         """Write one batch; this is what Spark calls."""
         if self._takes_tx:
             run(self.sinks, frame, batch_id, lambda sink: self._in_transaction(sink, frame, batch_id))
-        elif len(self.sinks) == 1:
-            run(self.sinks, frame, batch_id, lambda sink: nullcontext(sink.check(self._returned(frame, batch_id))))
         else:
-            with _Fan(lambda: self._returned(frame, batch_id)) as fan:
-                run(self.sinks, frame, batch_id, fan.check)
+            self._write_returned(frame, batch_id)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return reference(self) or super().__reduce_ex__(protocol)
@@ -54,6 +51,13 @@ class ExactlyOnce:
     def __repr__(self) -> str:
         sinks = ", ".join(map(repr, self.sinks))
         return f"exactly_once({sinks if len(self.sinks) == 1 else f'[{sinks}]'})({name_of_function(self._function)})"
+
+    def _write_returned(self, frame: DataFrame, batch_id: int) -> None:
+        keep = kept if len(self.sinks) > 1 else nullcontext
+        with ExitStack() as stack:
+            # Made when the first sink needs it: a replay does not call the function.
+            rows = cache(lambda: stack.enter_context(keep(self._returned(frame, batch_id))))
+            run(self.sinks, frame, batch_id, lambda sink: nullcontext(sink.check(rows())))
 
     @contextmanager
     def _in_transaction(self, sink: Any, frame: DataFrame, batch_id: int) -> Iterator[Any]:
@@ -70,28 +74,6 @@ class ExactlyOnce:
                 "Nothing was written."
             )
         return rows
-
-
-class _Fan:
-    """One frame for several sinks: made when the first of them needs it, computed once, let go at the end."""
-
-    def __init__(self, make: Callable[[], DataFrame]) -> None:
-        self._make = make
-        self._kept: AbstractContextManager[DataFrame] | None = None
-        self._frame: DataFrame | None = None
-
-    def __enter__(self) -> _Fan:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        if self._kept is not None:
-            self._kept.__exit__(*error)
-
-    def check(self, sink: Sink[Any]) -> AbstractContextManager[Any]:
-        if self._frame is None:
-            self._kept = kept(self._make())
-            self._frame = self._kept.__enter__()
-        return nullcontext(sink.check(self._frame))
 
 
 @overload

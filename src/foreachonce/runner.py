@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from foreachonce._version import versions
 from foreachonce.chain import ON_MISMATCH
-from foreachonce.decide import Refuse, Skip, decide
+from foreachonce.decide import Refuse, Skip, Write, decide
 from foreachonce.entry import Entry
 from foreachonce.epoch import Epoch
 from foreachonce.errors import ForeachOnceError, Mismatch
@@ -122,9 +122,9 @@ def _skip(sink: Sink[Work], entry: Entry, epoch: Epoch) -> Outcome:
     return "skipped"
 
 
-def _reason_to_refuse_or_write(sink: Sink[Work], decision: object, epoch: Epoch) -> str:
+def _reason_to_refuse_or_write(sink: Sink[Work], decision: Write | Refuse, epoch: Epoch) -> str:
     """The decision's text for the entry; raises where neither the ledger nor the user wants the epoch written."""
-    if not isinstance(decision, Refuse):
+    if isinstance(decision, Write):
         return "write"
     # A batch that has an entry cannot get a second one: only a new place in the chain can be chosen.
     if sink.on_mismatch == "raise" or decision.reason == "changed":

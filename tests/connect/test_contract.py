@@ -8,13 +8,14 @@ from pyspark.errors import StreamingQueryException
 
 from foreachonce import JdbcSink, exactly_once
 from foreachonce.sql.url import parse_url
-from foreachonce.testing.contract import SinkContract, refused
-from foreachonce.testing.stream import FileStream
+from foreachonce.testing.contract import refused
 from tests.contract.effects import Broken, Effects
+from tests.contract.test_jdbc_contract import JdbcContract
 
 
-class TestJdbc(SinkContract):
-    # How many partitions a frame has Connect does not tell, so batches are staged.
+class TestJdbc(JdbcContract):
+    # How many partitions a frame has Connect does not tell; the other driver is a classic one, and would choose otherwise.
+    path = "staged"
     # Each query starts a worker process of its own, which takes seconds: the steps where most is open must do.
     points = ("rows-staged", "entry-written")
     worker_points = ("rows-half",)
@@ -24,25 +25,13 @@ class TestJdbc(SinkContract):
         self.url, self.checkpoint = postgres_url, str(tmp_path / "checkpoint")
 
     def sink(self, stream, **keywords):
-        # The other driver is a classic one, and would choose the direct way.
-        return JdbcSink(self.url, table="events", stream=stream, path="staged", checkpoint=self.checkpoint, **keywords)
+        return super().sink(stream, checkpoint=self.checkpoint, **keywords)
 
     def test_two_streams_in_one_place_do_not_meet(self):
         pytest.skip("each needs a checkpoint= of its own")
 
     def test_replay_does_not_call_the_users_function(self):
         pytest.skip("the function runs in another process and cannot tell")
-
-    def read(self):
-        with sa.create_engine(parse_url(self.url), poolclass=sa.NullPool).connect() as connection:
-            if not sa.inspect(connection).has_table("events"):
-                return []
-            return list(connection.execute(sa.text("select id from events order by id")).scalars())
-
-
-@pytest.fixture
-def stream(spark, tmp_path) -> FileStream:
-    return FileStream(spark, tmp_path)
 
 
 def query(url, statement):

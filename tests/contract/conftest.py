@@ -1,24 +1,16 @@
-"""The two databases, and a batch that comes from a real stream."""
+"""The two databases, and a way to ask them."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from foreachonce.sql.url import parse_url
-from foreachonce.testing.stream import FileStream
 
 
 @pytest.fixture(params=["sqlite_url", "postgres_url"])
 def url(request) -> str:
     return request.getfixturevalue(request.param)
-
-
-@pytest.fixture
-def stream(spark, tmp_path: Path) -> FileStream:
-    return FileStream(spark, tmp_path)
 
 
 @pytest.fixture

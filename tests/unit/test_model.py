@@ -25,7 +25,6 @@ from foreachonce.chain import breaks
 from foreachonce.epoch import Epoch
 from foreachonce.errors import CommitInDoubt, Fenced, ForeachOnceError, Mismatch
 from foreachonce.runner import write_once
-from foreachonce.sql.batch import Batch
 from tests.unit.builders import epoch, position
 
 CRASHES = (None, "before", "half", "unconfirmed", "lost reply", "after")
@@ -57,7 +56,7 @@ class ListSink:
         return rows
 
     def commit(self, rows, entry):
-        batch = Batch(self.ledger.database, self.ledger.url, None, self.ledger.identity, entry)
+        batch = self.ledger.batch(entry)
         if self.crash == "before":
             raise Crash
         with batch.writing() as connection:

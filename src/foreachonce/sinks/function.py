@@ -15,7 +15,6 @@ from foreachonce.naming import name_of_function, reference
 from foreachonce.runner import run
 from foreachonce.sink import OnMismatch
 from foreachonce.sql import intents
-from foreachonce.sql.batch import Batch
 from foreachonce.sql.url import shown
 from foreachonce.sql.view import SqlLedger
 
@@ -93,7 +92,7 @@ class FunctionSink:
         """Write the intent, call the function, append the entry."""
         begun = self.ledger.begun(entry)
         call = settle(begun, entry.epoch, entry.decision, self._in_doubt)
-        batch = self._batch(replace(entry, decision=call.why))
+        batch = self.ledger.batch(replace(entry, decision=call.why))
         if not isinstance(call, Confirm):
             with batch.writing() as connection:
                 intents.append(connection, batch.ledger_schema, batch.entry, call.attempt)
@@ -105,7 +104,3 @@ class FunctionSink:
         with batch.writing() as connection:
             batch.append_entry(connection, None)
         fault("committed")
-
-    def _batch(self, entry: Entry) -> Batch:
-        ledger = self.ledger
-        return Batch(ledger.database, ledger.url, ledger.schema, ledger.identity, entry)

@@ -129,7 +129,7 @@ class JdbcSink:
         return f"table {self._target}, {how}"
 
     def head(self, epoch: Epoch) -> Found:
-        """Read the ledger: one statement, after the first time in a process."""
+        """Read the ledger: two statements, after the first time in a process."""
         return self.ledger.look(epoch)
 
     def take(self, epoch: Epoch, head: Entry | None) -> Found:
@@ -154,7 +154,7 @@ class JdbcSink:
 
     def commit(self, work: Work, entry: Entry) -> int:
         """Carry the work out and append the entry, in one transaction."""
-        batch = Batch(self._database, self.ledger.url, self.ledger.schema, self.ledger.identity, entry)
+        batch = self.ledger.batch(entry)
         if len(work) == 1 and isinstance(only := work[0], Load) and self._is_direct(only.frame):
             return sum(receipt.rows for receipt in run_tasks(only.frame.coalesce(1), direct(batch, only.rows)))
         return finish(batch, self._stage(batch, work))

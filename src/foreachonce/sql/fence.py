@@ -7,7 +7,7 @@ Source of the idea: Kafka's producer epochs, KIP-98 (zombie fencing).
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime
 from hashlib import sha256
 
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from foreachonce.entry import Run
 from foreachonce.epoch import Epoch
 from foreachonce.errors import Conflict, Fenced
 from foreachonce.sql.database import Database
-from foreachonce.sql.schema import tables
+from foreachonce.sql.schema import now, tables
 
 
 def lock_key(identity: str, stream: str) -> int:
@@ -67,7 +67,7 @@ def take(connection: Connection, schema: str | None, epoch: Epoch) -> None:
         "token": 0 if token is None else token + 1,
         "run_id": epoch.run_id,
         "query_id": epoch.query_id,
-        "taken_at": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
+        "taken_at": now(),
     }
     try:
         connection.execute(sa.insert(table), [values])

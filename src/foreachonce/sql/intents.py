@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
@@ -11,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from foreachonce.entry import Entry, Intent
 from foreachonce.errors import Conflict
 from foreachonce.sql.ledger import entry_of, epoch_values
-from foreachonce.sql.schema import tables
+from foreachonce.sql.schema import now, tables
 
 
 def newest(connection: Connection, schema: str | None, stream: str, seq: int) -> Intent | None:
@@ -28,8 +26,7 @@ def append(connection: Connection, schema: str | None, entry: Entry, attempt: in
     Raises:
         Conflict: that attempt is there already.
     """
-    begun = datetime.now(timezone.utc).isoformat(timespec="microseconds")
-    values = epoch_values(entry) | {"attempt": attempt, "begun_at": begun}
+    values = epoch_values(entry) | {"attempt": attempt, "begun_at": now()}
     try:
         connection.execute(sa.insert(tables(schema).intents), [values])
     except IntegrityError:

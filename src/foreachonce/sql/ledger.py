@@ -5,8 +5,7 @@ The table's two keys are the compare-and-swap: whoever appends second is refused
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from foreachonce.entry import Entry, Found
 from foreachonce.errors import Conflict
 from foreachonce.position import Position
-from foreachonce.sql.schema import tables
+from foreachonce.sql.schema import now, tables
 
 PAGE = 1000
 
@@ -47,8 +46,7 @@ def append(connection: Connection, schema: str | None, entry: Entry, rows: int |
     Raises:
         Conflict: the stream has an entry of that seq, or of that batch, already.
     """
-    counted = replace(entry, rows=rows, time=datetime.now(timezone.utc))
-    values = epoch_values(counted) | {"rows": rows, "committed_at": counted.time.isoformat(timespec="microseconds")}
+    values = epoch_values(entry) | {"rows": rows, "committed_at": now()}
     try:
         connection.execute(sa.insert(tables(schema).ledger), [values])
     except IntegrityError:

@@ -46,6 +46,7 @@ No row is ever changed.
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from functools import cache
 from typing import NamedTuple
 from uuid import uuid4
@@ -138,6 +139,11 @@ def create(connection: Connection, database: Database, schema: str | None) -> st
     values = {"schema_version": str(SCHEMA_VERSION), "identity": str(uuid4())}
     connection.execute(sa.insert(meta), [{"name": name, "value": value} for name, value in values.items()])
     return values["identity"]
+
+
+def now() -> str:
+    """The time as the tables hold it."""
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
 
 
 def check_identity(connection: Connection, schema: str | None, identity: str) -> None:

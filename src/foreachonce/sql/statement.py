@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import ArgumentError
 
 from foreachonce.errors import ConfigurationError
 from foreachonce.sql.database import Database, Parameters
@@ -46,10 +45,7 @@ class Statement:
 
     def run(self, connection: Connection, database: Database) -> int:
         """Run it in the connection's transaction; it brings no rows that are counted."""
-        try:
-            database.execute(connection, sa.text(self.text), self.parameters)
-        except ArgumentError as error:
-            raise ConfigurationError(f"tx.execute({self._shown!r}): {error}") from None
+        database.execute(connection, sa.text(self.text), self.parameters)
         return 0
 
     @property
@@ -61,8 +57,6 @@ class Statement:
 def _first_word(text: str) -> str:
     start = 0
     while found := _COMMENT.match(text, start):
-        if found.end() == start:
-            break
         start = found.end()
     word = re.match(r"[a-z]+", text[start:].lower())
     return word.group() if word else ""

@@ -12,6 +12,7 @@ from foreachonce.epoch import Epoch
 from foreachonce.errors import LedgerError, WriteFailed
 from foreachonce.keywords import texts
 from foreachonce.sql import fence, intents, ledger
+from foreachonce.sql.batch import Batch
 from foreachonce.sql.database import Database
 from foreachonce.sql.kinds import database_of
 from foreachonce.sql.schema import LEDGER, create, identity
@@ -95,6 +96,10 @@ class SqlLedger:
         _ = self.identity
         with self.database.reading(self.url) as connection:
             return intents.listed(connection, self.schema, stream)
+
+    def batch(self, entry: Entry) -> Batch:
+        """What every process must know to write the entry's batch here."""
+        return Batch(self.database, self.url, self.schema, self.identity, entry)
 
     def begun(self, entry: Entry) -> Intent | None:
         """The newest intent at the entry's place in the chain."""

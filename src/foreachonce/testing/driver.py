@@ -25,12 +25,11 @@ from pyspark.errors import PySparkException
 
 from foreachonce.faults import VARIABLE, Point
 from foreachonce.testing.archive import environment
-from foreachonce.testing.faults import Faults
+from foreachonce.testing.faults import PATIENCE, Faults
 from foreachonce.testing.spark import session
 from foreachonce.testing.stream import BatchFunction, open_stream
 
 Victim = Literal["python", "jvm", "all", "executors"]
-PATIENCE = 300
 
 
 @dataclass(frozen=True, slots=True)

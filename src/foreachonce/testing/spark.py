@@ -30,11 +30,22 @@ def session(master: str = "local[2]", **more: str) -> SparkSession:
     """Start a session, or return the one that runs. ``more`` are settings, with ``_`` for each dot of their names."""
     from pyspark.sql import SparkSession
 
+    builder = SparkSession.builder.master(master).appName("foreachonce-tests")
+    return _start(builder, {**SMALL, **{key.replace("_", "."): value for key, value in more.items()}})
+
+
+def connect_session() -> SparkSession:
+    """Start a Spark Connect session, with a server of its own. A process can have only one kind of session."""
+    from pyspark.sql import SparkSession
+
+    return _start(SparkSession.builder.remote("local[2]"), SMALL)
+
+
+def _start(builder: SparkSession.Builder, settings: dict[str, str]) -> SparkSession:
     # Python's workers get the environment that this process has when Java starts.
     os.environ.setdefault(VARIABLE, mkdtemp(prefix="foreachonce-faults-"))
     # Otherwise the executors run the first python3 on the path, which may not have this library.
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    builder = SparkSession.builder.master(master).appName("foreachonce-tests")
-    for key, value in {**SMALL, **{key.replace("_", "."): value for key, value in more.items()}}.items():
+    for key, value in settings.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
