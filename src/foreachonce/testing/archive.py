@@ -10,6 +10,7 @@ import os
 import pickle
 import subprocess
 import sys
+from fcntl import LOCK_EX, flock
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -37,9 +38,12 @@ def environment(scratch: Path, archive: str | None = None) -> dict[str, str]:
 @cache
 def class_archive() -> Path:
     """The archive's path; where there is none, a driver is run for Java to write it at its end."""
-    if not ARCHIVE.exists():
-        with TemporaryDirectory(prefix="foreachonce-archive-", ignore_cleanup_errors=True) as folder:
-            _write(Path(folder))
+    with ARCHIVE.with_suffix(".lock").open("w") as lock:
+        # Of two test processes that start at once, one writes it and the other waits.
+        flock(lock, LOCK_EX)
+        if not ARCHIVE.exists():
+            with TemporaryDirectory(prefix="foreachonce-archive-", ignore_cleanup_errors=True) as folder:
+                _write(Path(folder))
     return ARCHIVE
 
 
