@@ -40,7 +40,7 @@ def decide(head: Entry | None, same_batch: Entry | None, epoch: Epoch) -> Decisi
     1. The stream is new: Write.
     2. The batch has an entry: Skip where the positions are equal, Refuse where they differ.
     3. It has none: Write where it starts at the place where the head ended, also under another query id; Refuse where it
-       starts behind (rows would be written twice), ahead (rows would be lost), or at a place that cannot be compared.
+       starts behind (rows would be written again), ahead (rows would be lost), or at a place that cannot be compared.
     """
     if same_batch is not None:
         return Skip(same_batch) if epoch.position.same_as(same_batch.position) else Refuse("changed", same_batch)

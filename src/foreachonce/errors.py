@@ -12,7 +12,10 @@ class ForeachOnceError(Exception):
 
 
 class ConfigurationError(ForeachOnceError, ValueError):
-    """A keyword of a sink or decorator is missing, unknown or out of range. Raised when the object is made."""
+    """A keyword of a sink or decorator is missing, unknown or out of range; raised when the object is made.
+
+    Or Spark's Python workers lack this library; raised by the first batch, which was not written.
+    """
 
 
 class EpochError(ForeachOnceError):

@@ -10,7 +10,7 @@ SHOWN = 400
 
 _WHAT: dict[Reason, str] = {
     "changed": "the same batch now holds other rows than those that were written",
-    "behind": "it starts behind the place where the ledger ends, so rows would be written twice",
+    "behind": "it starts behind the place where the ledger ends, so rows would be written again",
     "ahead": "it starts ahead of the place where the ledger ends, so the rows between would be lost",
     "unordered": "its start cannot be compared with the place where the ledger ends",
 }
@@ -47,7 +47,10 @@ def _mend(reason: Reason, entry: Entry, epoch: Epoch) -> str:
             "  The checkpoint or the sink was put back to another moment than the other.\n"
             f"  To mend it: put back the checkpoint that goes on after batch {entry.batch_id}."
         )
-    return f'{cause}\n  To write this batch in spite of it, once, start with on_mismatch="write"; the ledger will say so.'
+    return (
+        f'{cause}\n  To go on from here in spite of it, start once with on_mismatch="write": this batch is written, and\n'
+        "  so is each that follows it, whatever the table holds of them already; the ledger will say so."
+    )
 
 
 def _span(starts: str, ends: str) -> str:

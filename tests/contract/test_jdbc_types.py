@@ -174,6 +174,8 @@ def test_type_without_a_column_type_is_refused(write):
 
 def _instant(value):
     if isinstance(value, str):
+        # As text only UTC keeps the order of time, and one text for one instant.
+        assert value.endswith("Z"), value
         return dt.datetime.fromisoformat(value.replace("Z", "+00:00"))
     return None if value is None else value.astimezone(UTC)
 

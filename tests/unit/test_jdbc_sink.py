@@ -7,7 +7,7 @@ import pickle
 import pytest
 from pyspark import cloudpickle
 
-from foreachonce import ConfigurationError, JdbcSink, SqlLedger, exactly_once
+from foreachonce import ConfigurationError, JdbcSink, SinkUnavailable, SqlLedger, exactly_once
 from tests.unit.builders import epoch
 
 POSTGRES = "postgresql://app:hunter2@db:5433/shop?sslpassword=hunter2"
@@ -251,3 +251,10 @@ def test_function_of_a_module_is_pickled_by_name():
 def test_what_is_no_function_is_refused(wrong):
     with pytest.raises(ConfigurationError, match=f"decorates a function, not {type(wrong).__name__}"):
         exactly_once(sink())(wrong)
+
+
+def test_missing_folder_of_an_sqlite_file_is_named(tmp_path):
+    sink = JdbcSink(f"sqlite:///{tmp_path / 'no' / 'sink.db'}", table="orders", stream="s")
+    with pytest.raises(SinkUnavailable, match=r"no does not exist; make it, or mend the path in url=") as caught:
+        sink.ledger.head("s")
+    assert "cluster" not in str(caught.value)

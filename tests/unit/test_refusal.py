@@ -34,7 +34,7 @@ def test_refusal_says_that_nothing_was_written_and_what_mends_it(reason):
 
 @pytest.mark.parametrize(("reason", "words"), [
     ("changed", "other rows than those that were written"),
-    ("behind", "rows would be written twice"),
+    ("behind", "rows would be written again"),
     ("ahead", "the rows between would be lost"),
     ("unordered", "cannot be compared"),
 ])  # fmt: skip

@@ -329,7 +329,7 @@ def test_another_ledger_is_refused_with_both_identities(place):
 def test_executor_makes_no_new_file(place, tmp_path):
     from foreachonce.errors import SinkUnavailable
 
-    with pytest.raises(SinkUnavailable, match="from this executor"), Sqlite().writing(place.url, executor=True):
+    with pytest.raises(SinkUnavailable, match="this is an executor"), Sqlite().writing(place.url, executor=True):
         pass
     assert list(tmp_path.iterdir()) == []
 

@@ -81,6 +81,11 @@ def test_database_in_memory_is_refused(text):
         parse_url(text)
 
 
+def test_forgotten_slash_is_told_as_such():
+    with pytest.raises(ConfigurationError, match=r"three slashes, sqlite:///path"):
+        parse_url("sqlite://shop.db")
+
+
 @pytest.mark.parametrize(("text", "name"), [
     ("mysql+pymysql://app:hunter2@db/shop", "mysql"),
     ("jdbc:mysql://db/shop?user=app&password=hunter2", "mysql"),

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from foreachonce.errors import CommitInDoubt, ForeachOnceError
+from foreachonce.errors import CommitInDoubt, ConfigurationError, ForeachOnceError
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
+
+
+# How many lines of an error that came from Spark are told.
+SHOWN = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ def run_tasks(frame: DataFrame, task: Task) -> list[Receipt]:
 
     Raises:
         ForeachOnceError: what a task raised, as itself. Such a task is not tried again: it would fail again.
+        ConfigurationError: the workers run a Python that lacks a package.
         CommitInDoubt: a task or the job was lost; what it has committed only the ledger tells.
     """
     from py4j.protocol import Py4JError
@@ -70,7 +76,7 @@ def run_tasks(frame: DataFrame, task: Task) -> list[Receipt]:
     try:
         reports = frame.mapInArrow(_reporting(task), "report binary").collect()
     except (PySparkException, Py4JError) as error:
-        raise CommitInDoubt(f"the Spark job that wrote the batch failed: {_first_lines(error)}") from error
+        raise _translate(error) from error
     results = [pickle.loads(bytes(report[0])) for report in reports]  # noqa: S301 - written by our own tasks
     for result in results:
         if isinstance(result, ForeachOnceError):
@@ -113,5 +119,17 @@ def backticked(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
-def _first_lines(error: Exception) -> str:
-    return "\n".join(str(error).splitlines()[:12])
+def _translate(error: Exception) -> ConfigurationError | CommitInDoubt:
+    missing = re.search(r"ModuleNotFoundError: (No module named '[\w.]+')", str(error))
+    if missing:
+        return ConfigurationError(
+            f"Spark's Python workers lack a package: {missing[1]}. They run PYSPARK_PYTHON, by default the first python3 on "
+            "the path: before the session is made, set it to a Python that has foreachonce and all that the job imports."
+        )
+    return CommitInDoubt(f"the Spark job that wrote the batch failed: {_told(error)}")
+
+
+def _told(error: Exception) -> str:
+    """The error's text without Java's stack; of a long Python traceback its beginning and its end."""
+    lines = [line for line in str(error).splitlines() if line.strip() and not re.match(r"\s*at [\w.$]+", line)]
+    return "\n".join(lines if len(lines) <= SHOWN else [*lines[:3], "…", *lines[3 - SHOWN :]])

@@ -195,13 +195,22 @@ def _open(url: URL, *, executor: bool) -> Iterator[Connection]:
     try:
         connection = _engine(url, executor).connect()
     except DBAPIError as error:
-        where = "this executor" if executor else f"the folder {Path(str(url.database)).parent}"
-        raise SinkUnavailable(
-            f"cannot open the SQLite file {url.database} from {where}: {error.orig}. SQLite is a local file: the executors "
-            "must run on the driver's machine (master local[*]); for a cluster use PostgreSQL."
-        ) from None
+        advice = _advice(url, executor)
+        raise SinkUnavailable(f"cannot open the SQLite file {url.database}: {error.orig}. {advice}") from None
     with connection:
         yield connection
+
+
+def _advice(url: URL, executor: bool) -> str:
+    if executor:
+        return (
+            "SQLite is a local file, and this is an executor: executors must run on the driver's machine (master local[*]); "
+            "for a cluster use PostgreSQL."
+        )
+    folder = Path(str(url.database)).parent
+    if not folder.is_dir():
+        return f"The folder {folder} does not exist; make it, or mend the path in url=."
+    return f"The folder {folder} must allow this user to make and write files."
 
 
 def _translate(error: DBAPIError, url: URL) -> SinkUnavailable | WriteFailed:
@@ -221,6 +230,9 @@ def _values(column: pa.Array) -> list[Any]:
     """An Arrow column as what SQLite binds."""
     import pyarrow as pa
 
+    if pa.types.is_timestamp(column.type) and column.type.tz is not None:
+        # Spark sends instants in the session's time zone, whose texts neither sort nor stay the same for one instant.
+        column = column.cast(pa.timestamp("us", "UTC"))
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         return list(column.cast(pa.string()).to_pylist())
     values = list(column.to_pylist())

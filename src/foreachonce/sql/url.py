@@ -55,6 +55,8 @@ def parse_url(text: object) -> URL:
     name = url.drivername.split("+")[0]
     if name not in DRIVERS:
         raise ConfigurationError(f"url= names the database {name!r}; supported are postgresql and sqlite.")
+    if name == "sqlite" and url.host is not None:
+        raise ConfigurationError("url= has a host, and SQLite has none: a path takes three slashes, sqlite:///path.")
     if name == "sqlite" and url.database in (None, "", ":memory:"):
         raise ConfigurationError("url= names an SQLite database in memory; exactly once needs a file: sqlite:///path.")
     url = url.set(drivername=DRIVERS[name])
