@@ -24,6 +24,7 @@ Point = Literal[
     "head-read",
     "stream-taken",
     "rows-half",
+    "part-staged",
     "rows-staged",
     "intent-written",
     "function-called",

@@ -47,7 +47,7 @@ class TestPostgresDirect(JdbcContract):
 class TestPostgresStaged(JdbcContract):
     path = "staged"
     points = (*POINTS_BEFORE, *STAGED_POINTS, *POINTS_AFTER)
-    worker_points = ("rows-half",)
+    worker_points = ("rows-half", "part-staged")
 
     @pytest.fixture(autouse=True)
     def place(self, postgres_url):

@@ -155,8 +155,8 @@ class Model(RuleBasedStateMachine):
         self.start_anew()
 
     @precondition(lambda self: len(self.checkpoint.commits) > 1)
-    @rule(data=st.data(), limit=st.integers(1, 4))
-    def roll_back_and_change_limit(self, data: st.DataObject, limit: int) -> None:
+    @rule(data=st.data(), limit=st.integers(1, 4), count=st.integers(0, 4))
+    def roll_back_and_change_limit(self, data: st.DataObject, limit: int, count: int) -> None:
         """An older copy of the checkpoint is put back, and the batches after it are cut anew."""
         newest = data.draw(st.sampled_from(sorted(self.checkpoint.commits)[:-1]))
         older = deepcopy(self.checkpoint)
@@ -164,8 +164,9 @@ class Model(RuleBasedStateMachine):
         older.commits = {batch for batch in older.commits if batch <= newest}
         self.checkpoint, self.limit = older, limit
         self.start_anew()
+        self.run_batches(count)
 
-    @rule(count=st.integers(2, 5))
+    @rule(count=st.integers(2, 6))
     def run_batches(self, count: int) -> None:
         for _ in range(count):
             self._run(self.runs[-1], None)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 DIRECT_POINTS: tuple[Point, ...] = ("rows-half", "rows-written", "entry-written", "committed")
-STAGED_POINTS: tuple[Point, ...] = ("rows-half", "rows-staged", "rows-written", "entry-written", "committed")
+STAGED_POINTS: tuple[Point, ...] = ("rows-half", "part-staged", "rows-staged", "rows-written", "entry-written", "committed")
 
 # A part of the transaction that ends a staged batch: does its work, and returns how many rows it brought.
 Step = Callable[[Connection], int]
@@ -85,6 +85,7 @@ def staged(batch: Batch, stage: Stage) -> Task:
         with batch.writing(executor=True) as connection:
             columns = (*stage.rows.columns, ATTEMPT)
             count = batch.database.load(connection, stage.table, columns, chain([first], tagged))
+        fault("part-staged")
         return Receipt(number, count)
 
     return task

@@ -392,16 +392,18 @@ class StreamContract:
         self.assert_exactly_once(sink, stream)
 
     def test_task_that_is_repeated_half_way_writes_once(self, stream: FileStream) -> None:
-        """A worker is killed amid its rows; Spark repeats the task, and what the first attempt wrote stays out."""
-        if "rows-half" not in self.worker_points:
+        """A worker is killed amid its rows, or with its part staged; Spark repeats the task: the first attempt stays out."""
+        points = [point for point in self.worker_points if point in ("rows-half", "part-staged")]
+        if not points:
             pytest.skip("no worker writes rows")
         sink = self.sink("s")
-        stream.feed(range(300))
-        job = Job(sink, stream.source, stream.checkpoint, master="local[2,4]")
-        with Driver(job, fault="rows-half") as driver:
-            os.kill(driver.wait_at_point(), signal.SIGKILL)
-            assert driver.wait() == 0, driver.log()
-        self.assert_exactly_once(sink, stream)
+        for number, point in enumerate(points):
+            stream.feed(range(300 * number, 300 * (number + 1)))
+            job = Job(sink, stream.source, stream.checkpoint, master="local[2,4]")
+            with Driver(job, fault=point) as driver:
+                os.kill(driver.wait_at_point(), signal.SIGKILL)
+                assert driver.wait() == 0, driver.log()
+            self.assert_exactly_once(sink, stream)
 
     def test_task_that_is_repeated_after_its_commit_writes_once(self, stream: FileStream) -> None:
         """The process that has committed is killed before Spark hears of it, and Spark repeats its task."""
