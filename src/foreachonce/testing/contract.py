@@ -203,7 +203,9 @@ class StreamContract:
         old = sink.ledger.head("s").query_id
         stream.lose_checkpoint()
         stream.feed([3])
-        with refused("Mismatch", "'s'", "written again", old, '0:{"logOffset":1}', '0:{"logOffset":0}', "put back the checkpoint"):
+        with refused(
+            "Mismatch", "'s'", "written again", old, '0:{"logOffset":1}', '0:{"logOffset":0}', "put back the checkpoint"
+        ):
             stream.run(sink)
         assert self.read() == [1, 2]
         assert len(list(sink.ledger.entries("s"))) == 2
