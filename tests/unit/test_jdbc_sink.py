@@ -76,9 +76,23 @@ def test_merge_without_a_key_says_what_a_key_is():
         JdbcSink(POSTGRES, table="orders", mode="merge")
 
 
+@pytest.mark.parametrize(("keywords", "named"), [
+    ({"mode": "overwrite", "key": "id"}, "mode='overwrite' takes none"),
+    ({"skip_unchanged": True}, "skip_unchanged="),
+    ({"mode": "changes", "key": "id", "order_by": "at"}, "needs op="),
+    ({"mode": "changes", "key": "id", "op": "what"}, "order_by="),
+    ({"mode": "changes", "op": "what", "order_by": "at"}, "needs key="),
+    ({"mode": "merge", "key": "id", "op": "what"}, "op='what' belongs to mode='changes'"),
+    ({"mode": "merge", "key": "id", "skip_unchanged": 1}, "skip_unchanged=1"),
+])  # fmt: skip
+def test_mode_without_its_keywords_or_with_anothers_is_refused(keywords, named):
+    with pytest.raises(ConfigurationError, match=named):
+        JdbcSink(POSTGRES, table="orders", **keywords)
+
+
 @pytest.mark.parametrize("keyword", ["key", "order_by"])
 def test_append_with_a_key_says_where_it_belongs(keyword):
-    with pytest.raises(ConfigurationError, match=r"key= and order_by= belong to mode='merge'"):
+    with pytest.raises(ConfigurationError, match=r"belong to mode='merge' or 'changes'"):
         JdbcSink(POSTGRES, table="orders", **{keyword: "id"})
 
 

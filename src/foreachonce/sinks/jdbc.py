@@ -21,7 +21,7 @@ from foreachonce.sql import stage
 from foreachonce.sql.batch import Batch
 from foreachonce.sql.database import Database, SqlType
 from foreachonce.sql.statement import Statement
-from foreachonce.sql.table import Rows, Target, check_target, columns_of
+from foreachonce.sql.table import Mode, Rows, Target, check_target, columns_of
 from foreachonce.sql.transaction import Transaction
 from foreachonce.sql.url import shown
 from foreachonce.sql.view import SqlLedger
@@ -30,7 +30,6 @@ from foreachonce.sql.write import Load, Step, direct, finish, staged
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-Mode = Literal["append", "merge"]
 Path = Literal["auto", "direct", "staged"]
 Work = Sequence[Load | Statement]
 
@@ -51,10 +50,14 @@ class JdbcSink:
         table: the table's name, without its schema. None where a function of three parameters names tables itself; see
             :func:`~foreachonce.exactly_once`.
         stream: the pipeline's own name for its output here; it outlives checkpoints. None takes the query's name.
-        mode: ``"append"`` adds rows; ``"merge"`` inserts rows or updates those of the same key.
-        key: merge only: the column or columns that tell rows apart; the table needs a unique index on them.
-        order_by: merge only: where a batch holds a key more than once, the row with the greatest values here wins.
+        mode: ``"append"`` adds rows; ``"merge"`` inserts rows or updates those of the same key; ``"overwrite"`` puts the
+            batch in the place of all rows, for a query of complete output; ``"changes"`` applies a stream of changes.
+        key: merge and changes: the column or columns that tell rows apart; the table needs a unique index on them.
+        order_by: merge and changes: where a batch holds a key more than once, the row with the greatest values here wins.
             Without it such a batch is refused.
+        skip_unchanged: merge and changes: do not rewrite a row that would be as it is.
+        op: changes only: the column that says what a row does: ``insert``, ``update`` or ``delete``, or what Debezium
+            (``c``, ``r``, ``u``, ``d``) and Delta's change data feed call it. The table does not have it.
         create_table: make the table from the first frame where it does not exist; a merge's key becomes its primary key.
         schema: the table's schema; None is the connection's default.
         ledger_schema: the schema of ``foreachonce_ledger``; None is the connection's default.
@@ -78,6 +81,8 @@ class JdbcSink:
         mode: Mode = "append",
         key: str | Sequence[str] | None = None,
         order_by: str | Sequence[str] | None = None,
+        skip_unchanged: bool = False,
+        op: str | None = None,
         create_table: bool = True,
         schema: str | None = None,
         ledger_schema: str | None = None,
@@ -91,16 +96,21 @@ class JdbcSink:
         one_of("mode", mode, get_args(Mode))
         one_of("on_mismatch", on_mismatch, get_args(OnMismatch))
         one_of("path", path, get_args(Path))
-        texts(table=table, stream=stream, schema=schema, checkpoint=checkpoint)
-        flags(create_table=create_table)
-        self._target = _target(table, schema, names("key", key), names("order_by", order_by), mode)
+        texts(table=table, stream=stream, schema=schema, op=op, checkpoint=checkpoint)
+        flags(create_table=create_table, skip_unchanged=skip_unchanged)
+        keys, best = names("key", key), names("order_by", order_by)
+        self._target = None if table is None else Target(table, schema, mode, keys, best, skip_unchanged, op)
+        if self._target is not None:
+            check_target(self._target)
+        elif keys or best or op or skip_unchanged or mode != "append":
+            raise ConfigurationError("mode= and its keywords belong to a table=; tx.merge() takes them for its own.")
         if schema is not None:
             self._database.check_schema("schema", schema)
         if ledger_schema is not None:
             self._database.check_schema("ledger_schema", ledger_schema)
         if path == "staged" and not self._database.is_parallel:
             raise ConfigurationError("path='staged' needs a database that many tasks can write to; SQLite has one writer.")
-        self._mode, self._schema, self._create, self._path = mode, schema, create_table, path
+        self._schema, self._create, self._path = schema, create_table, path
         self.stream: str | None = stream
         self.on_mismatch: OnMismatch = on_mismatch
         self.checkpoint: str | None = checkpoint
@@ -118,14 +128,15 @@ class JdbcSink:
         return f"{shown(self.ledger.url)}, {self._what}: {self.guarantee}"
 
     def __repr__(self) -> str:
-        table = None if self._target is None else str(self._target)
-        return f"JdbcSink({shown(self.ledger.url)!r}, table={table!r}, stream={self.stream!r}, mode={self._mode!r})"
+        where = f"table={str(self._target)!r}, mode={self._target.mode!r}, " if self._target else ""
+        return f"JdbcSink({shown(self.ledger.url)!r}, {where}stream={self.stream!r})"
 
     @property
     def _what(self) -> str:
         if self._target is None:
             return "tables that a function names"
-        how = f"{self._mode} by ({', '.join(self._target.key)})" if self._target.key else self._mode
+        mode, key = self._target.mode, self._target.key
+        how = f"{mode} by ({', '.join(key)})" if key else mode
         return f"table {self._target}, {how}"
 
     def head(self, epoch: Epoch) -> Found:
@@ -176,9 +187,12 @@ class JdbcSink:
         """The frame as the database can load it. Columns go by place: mapInArrow cannot name a column with a dot."""
         refuse_streaming(frame)
         columns = _checked_columns(self._database, self.ledger.url, target, frame.schema.json(), create)
-        fields = [(frame[backticked(field.name)], field.dataType, columns[field.name]) for field in frame.schema.fields]
-        shipped = frame.select(*(self._database.ship(*field).alias(f"c{place}") for place, field in enumerate(fields)))
-        return Load(shipped, Rows(target, tuple(columns)))
+        types = {field.name: field.dataType for field in frame.schema.fields}
+        shipped = [self._database.ship(frame[backticked(name)], types[name], column) for name, column in columns.items()]
+        if target.op is not None:
+            shipped.append(frame[backticked(target.op)].cast("string"))
+        travelling = frame.select(*(column.alias(f"c{place}") for place, column in enumerate(shipped)))
+        return Load(travelling, Rows(target, tuple(columns)))
 
     def _is_direct(self, frame: DataFrame) -> bool:
         if self._path != "auto" or not self._database.is_parallel:
@@ -194,15 +208,3 @@ def _checked_columns(database: Database, url: URL, target: Target, frame: str, c
 
     with database.writing(url) as connection:
         return columns_of(connection, database, target, StructType.fromJson(json.loads(frame)), create=create)
-
-
-def _target(
-    table: str | None, schema: str | None, key: tuple[str, ...], order_by: tuple[str, ...], mode: Mode
-) -> Target | None:
-    if table is None:
-        if key or order_by or mode != "append":
-            raise ConfigurationError("mode=, key= and order_by= belong to a table=; tx.merge() takes them for its own.")
-        return None
-    target = Target(table, schema, key, order_by)
-    check_target(mode, target)
-    return target

@@ -28,6 +28,10 @@ class Database(Hashable, Protocol):
     """Whether several tasks can write side by side into a staging table."""
     stage_kind: ClassVar[str]
     """What stands between CREATE and TABLE for a staging table."""
+    temporary: ClassVar[str]
+    """What stands between a temporary table's name and AS, so that its rows go with the transaction."""
+    empty: ClassVar[str]
+    """What stands before a staging table's name to empty it."""
     finds_duplicate_keys: ClassVar[bool]
     """Whether a merge itself fails where the batch holds a key twice."""
 
@@ -81,5 +85,5 @@ class Database(Hashable, Protocol):
     ) -> int:
         """Write Arrow batches into ``columns`` of a table in the connection's transaction; return the rows."""
 
-    def upsert(self, table: TableClause, columns: Sequence[str], key: Sequence[str], rows: Select[Any]) -> Insert:
-        """One statement that inserts ``rows``, or updates the rows of the same key."""
+    def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> Insert:
+        """One statement that inserts ``rows``, or updates the rows of the same key: those that change, if so asked."""

@@ -5,7 +5,7 @@ The table's two keys are the compare-and-swap: whoever appends second is refused
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 import sqlalchemy as sa
@@ -66,6 +66,28 @@ def page(connection: Connection, schema: str | None, stream: str, after: int) ->
     ledger = tables(schema).ledger
     following = sa.select(ledger).where(ledger.c.stream == stream, ledger.c.seq > after)
     return [_entry(row) for row in connection.execute(following.order_by(ledger.c.seq).limit(PAGE))]
+
+
+def prune(connection: Connection, schema: str | None, stream: str, *, keep: int, before: datetime | None) -> int:
+    """Delete the stream's entries but the ``keep`` newest, and only those committed ``before``; return how many went."""
+    ledger, intents = tables(schema).ledger, tables(schema).intents
+    newest = connection.execute(sa.select(sa.func.max(ledger.c.seq)).where(ledger.c.stream == stream)).scalar()
+    if newest is None:
+        return 0
+    last = newest - keep
+    if before is not None:
+        # Entries are in order of time; the oldest that must stay ends the range, found by the key.
+        young = sa.select(sa.func.min(ledger.c.seq)).where(
+            ledger.c.stream == stream, ledger.c.seq <= last, ledger.c.committed_at >= _text(before)
+        )
+        stays = connection.execute(young).scalar()
+        last = last if stays is None else stays - 1
+    connection.execute(sa.delete(intents).where(intents.c.stream == stream, intents.c.seq <= last))
+    return connection.execute(sa.delete(ledger).where(ledger.c.stream == stream, ledger.c.seq <= last)).rowcount
+
+
+def _text(time: datetime) -> str:
+    return time.astimezone(timezone.utc).isoformat(timespec="microseconds")
 
 
 def streams(connection: Connection, schema: str | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""A merge: staged rows into a table in one statement, one row for each key, or a refusal."""
+"""Rows that go by key: merged in one statement, or applied as a stream of changes; one row for each key, or a refusal."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from sqlalchemy.exc import DBAPIError
 
 from foreachonce.errors import DuplicateKeys, WriteFailed
 from foreachonce.sql.database import Database
-from foreachonce.sql.table import Rows
+from foreachonce.sql.table import OP, Rows
 
 EXAMPLES = 3
+# What the usual change streams call it: the first letters are Debezium's, with r for a snapshot's rows; the words with an
+# underscore are Delta's change data feed, whose preimages say nothing that the postimages do not.
+UPSERTS = ("c", "i", "r", "u", "create", "insert", "read", "update", "update_postimage", "upsert")
+DELETES = ("d", "delete")
+IGNORED = ("update_preimage",)
 
 
 def merge(connection: Connection, database: Database, rows: Rows, source: sa.Select[Any]) -> None:
@@ -26,7 +31,45 @@ def merge(connection: Connection, database: Database, rows: Rows, source: sa.Sel
     _refuse_null_keys(connection, rows, winners)
     if not database.finds_duplicate_keys:
         _refuse_duplicates(connection, rows, winners)
-    statement = database.upsert(rows.clause, rows.columns, rows.target.key, winners)
+    _upsert(connection, database, rows, winners)
+
+
+def apply(connection: Connection, database: Database, rows: Rows, source: sa.Select[Any]) -> None:
+    """Carry out the changes that ``source`` selects: of each key the last one.
+
+    Raises:
+        DuplicateKeys: two changes of a key are both the last.
+        WriteFailed: a key holds NULL, or a row does what is not known.
+    """
+    _refuse_unknown_ops(connection, rows, source)
+    op = sa.func.lower(sa.column(OP))
+    winners = _winners(rows, source.where(op.not_in(IGNORED)), OP)
+    _refuse_null_keys(connection, rows, winners)
+    _refuse_duplicates(connection, rows, winners)
+    _delete(connection, rows, _of(rows, winners, DELETES))
+    _upsert(connection, database, rows, _of(rows, winners, UPSERTS))
+
+
+def _of(rows: Rows, winners: sa.Select[Any], ops: tuple[str, ...]) -> sa.Select[Any]:
+    last = winners.subquery("last")
+    return sa.select(*(last.c[name] for name in rows.columns)).where(sa.func.lower(last.c[OP]).in_(ops))
+
+
+def _delete(connection: Connection, rows: Rows, keys: sa.Select[Any]) -> None:
+    table, gone = rows.clause, keys.subquery("gone")
+    is_gone = sa.exists().where(*(table.c[name] == gone.c[name] for name in rows.target.key))
+    # In the order of the keys, so that two streams into one table do not wait for each other in a circle.
+    key = [table.c[name] for name in rows.target.key]
+    locked = sa.select(*key).where(is_gone).order_by(*key).with_for_update(of=table).subquery("locked")
+    connection.execute(sa.select(sa.func.count()).select_from(locked))
+    connection.execute(sa.delete(table).where(is_gone))
+
+
+def _upsert(connection: Connection, database: Database, rows: Rows, winners: sa.Select[Any]) -> None:
+    last = winners.subquery("winners")
+    # In the order of the keys, as above.
+    ordered = sa.select(*(last.c[name] for name in rows.columns)).order_by(*(last.c[name] for name in rows.target.key))
+    statement = database.upsert(rows.clause, rows.target.key, ordered, skip_unchanged=rows.target.skip_unchanged)
     try:
         with connection.begin_nested():
             connection.execute(statement)
@@ -36,14 +79,14 @@ def merge(connection: Connection, database: Database, rows: Rows, source: sa.Sel
         raise
 
 
-def _winners(rows: Rows, source: sa.Select[Any]) -> sa.Select[Any]:
+def _winners(rows: Rows, source: sa.Select[Any], *more: str) -> sa.Select[Any]:
     """The rows to merge: all, or with order_by those with the greatest values of each key. Ties stay, to be refused."""
     if not rows.target.order_by:
         return source
     best: list[sa.ColumnElement[Any]] = [sa.column(name).desc().nulls_last() for name in rows.target.order_by]
     rank = sa.func.rank().over(partition_by=[sa.column(name) for name in rows.target.key], order_by=best)
     ranked = source.add_columns(rank.label("foreachonce_rank")).subquery("ranked")
-    return sa.select(*(ranked.c[name] for name in rows.columns)).where(ranked.c.foreachonce_rank == 1)
+    return sa.select(*(ranked.c[name] for name in (*rows.columns, *more))).where(ranked.c.foreachonce_rank == 1)
 
 
 def _refuse_null_keys(connection: Connection, rows: Rows, winners: sa.Select[Any]) -> None:
@@ -67,4 +110,16 @@ def _refuse_duplicates(connection: Connection, rows: Rows, winners: sa.Select[An
         raise DuplicateKeys(
             f"table {target}: this batch holds the same key=({', '.join(target.key)}) more than once: "
             f"{examples}; {why}. Nothing was written."
+        )
+
+
+def _refuse_unknown_ops(connection: Connection, rows: Rows, source: sa.Select[Any]) -> None:
+    op = source.subquery("incoming").c[OP]
+    known = (*UPSERTS, *DELETES, *IGNORED)
+    wrong = sa.select(op).where(sa.or_(op.is_(None), sa.func.lower(op).not_in(known))).limit(1)
+    found = connection.execute(wrong).first()
+    if found is not None:
+        raise WriteFailed(
+            f"table {rows.target}: column {rows.target.op!r} says {found[0]!r}, which is no change that is known; known are "
+            f"{', '.join(known)}. Nothing was written."
         )

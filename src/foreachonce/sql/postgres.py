@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool, QueuePool
+from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
@@ -80,6 +81,8 @@ class Postgres:
     guarantee: ClassVar[str] = "exactly once and atomic: rows and ledger entry are one PostgreSQL transaction"
     is_parallel: ClassVar[bool] = True
     stage_kind: ClassVar[str] = "UNLOGGED"
+    temporary: ClassVar[str] = "ON COMMIT DELETE ROWS"
+    empty: ClassVar[str] = "TRUNCATE TABLE"
     finds_duplicate_keys: ClassVar[bool] = True
 
     def check_schema(self, keyword: str, schema: str) -> None:
@@ -88,7 +91,7 @@ class Postgres:
     @contextmanager
     def reading(self, url: URL) -> Iterator[Connection]:
         """A connection that reads what is committed, each statement for itself."""
-        with _open(url, executor=False) as connection:
+        with _open(url) as connection:
             try:
                 yield connection.execution_options(isolation_level="AUTOCOMMIT")
             except DBAPIError as error:
@@ -97,7 +100,7 @@ class Postgres:
     @contextmanager
     def writing(self, url: URL, *, executor: bool = False) -> Iterator[Connection]:
         """A transaction that is committed when the block ends."""
-        with _open(url, executor=executor) as connection:
+        with _open(url) as connection:
             import psycopg
 
             try:
@@ -188,31 +191,33 @@ class Postgres:
             each_in_background(lambda batch: copy.write(_csv(batch)), counted())
         return count
 
-    def upsert(self, table: TableClause, columns: Sequence[str], key: Sequence[str], rows: Select[Any]) -> Insert:
+    def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> Insert:
         """INSERT … SELECT … ON CONFLICT."""
-        insert = pg.insert(table).from_select(list(columns), rows)
-        changed = {name: insert.excluded[name] for name in columns if name not in key}
+        names = [column.name for column in table.c]
+        insert = pg.insert(table).from_select(names, rows)
+        changed = {name: insert.excluded[name] for name in names if name not in key}
         if not changed:
             return insert.on_conflict_do_nothing(index_elements=list(key))
-        return insert.on_conflict_do_update(index_elements=list(key), set_=changed)
+        differs = sa.or_(*(table.c[name].is_distinct_from(value) for name, value in changed.items()))
+        return insert.on_conflict_do_update(
+            index_elements=list(key), set_=changed, where=differs if skip_unchanged else None
+        )
 
 
 @cache
-def _engine(url: URL, executor: bool) -> Engine:
+def _engine(url: URL, process: int) -> Engine:
+    """Connections are kept as long as the process; Spark's workers serve many batches. One that was lost is opened anew."""
     # hide_parameters: a failed statement's values are rows or offsets, and belong in no log.
     return sa.create_engine(
-        url,
-        poolclass=NullPool if executor else QueuePool,
-        pool_pre_ping=not executor,
-        isolation_level="READ COMMITTED",
-        hide_parameters=True,
+        url, poolclass=QueuePool, pool_pre_ping=True, isolation_level="READ COMMITTED", hide_parameters=True
     )
 
 
 @contextmanager
-def _open(url: URL, *, executor: bool) -> Iterator[Connection]:
+def _open(url: URL) -> Iterator[Connection]:
     try:
-        connection = _engine(url, executor).connect()
+        # A forked process must not use its parent's connections.
+        connection = _engine(url, os.getpid()).connect()
     except DBAPIError as error:
         raise SinkUnavailable(f"no connection to {shown(url)}: {scrub(str(error.orig), url)}") from None
     except ModuleNotFoundError:

@@ -64,6 +64,8 @@ class Sqlite:
     guarantee: ClassVar[str] = "exactly once and atomic: rows and ledger entry are one SQLite transaction"
     is_parallel: ClassVar[bool] = False
     stage_kind: ClassVar[str] = ""
+    temporary: ClassVar[str] = ""
+    empty: ClassVar[str] = "DELETE FROM"
     finds_duplicate_keys: ClassVar[bool] = False
 
     def check_schema(self, keyword: str, schema: str) -> None:
@@ -156,13 +158,17 @@ class Sqlite:
             count += batch.num_rows
         return count
 
-    def upsert(self, table: TableClause, columns: Sequence[str], key: Sequence[str], rows: Select[Any]) -> Insert:
+    def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> Insert:
         """INSERT … SELECT … ON CONFLICT; the WHERE keeps SQLite from reading ON as a join's."""
-        insert = sqlite.insert(table).from_select(list(columns), rows.where(sa.true()))
-        changed = {name: insert.excluded[name] for name in columns if name not in key}
+        names = [column.name for column in table.c]
+        insert = sqlite.insert(table).from_select(names, rows.where(sa.true()))
+        changed = {name: insert.excluded[name] for name in names if name not in key}
         if not changed:
             return insert.on_conflict_do_nothing(index_elements=list(key))
-        return insert.on_conflict_do_update(index_elements=list(key), set_=changed)
+        differs = sa.or_(*(table.c[name].is_distinct_from(value) for name, value in changed.items()))
+        return insert.on_conflict_do_update(
+            index_elements=list(key), set_=changed, where=differs if skip_unchanged else None
+        )
 
 
 def _is_json(column: SqlType, name: str) -> bool:

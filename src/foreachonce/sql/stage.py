@@ -13,8 +13,8 @@ from sqlalchemy.engine import Connection
 from foreachonce.errors import WriteFailed
 from foreachonce.spark.frames import Receipt
 from foreachonce.sql.batch import Batch
-from foreachonce.sql.merge import merge
-from foreachonce.sql.table import Rows, quoted
+from foreachonce.sql.merge import apply, merge
+from foreachonce.sql.table import OP, Rows, quoted
 
 ATTEMPT = "foreachonce_attempt"
 PREFIX = "foreachonce_stage_"
@@ -36,10 +36,15 @@ class Stage:
     @property
     def table(self) -> sa.TableClause:
         """The staging table for statements."""
-        return sa.table(self.name, *(sa.column(name) for name in (*self.rows.columns, ATTEMPT)), schema=self.schema)
+        return sa.table(self.name, *(sa.column(name) for name in self.columns), schema=self.schema)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Its columns, in order."""
+        return (*self.rows.staged, ATTEMPT)
 
     def promote(self, connection: Connection, batch: Batch, receipts: Sequence[Receipt]) -> int:
-        """Move the accepted attempts' rows into the table, drop the stage, and return their number.
+        """Move the accepted attempts' rows into the table, empty the stage, and return their number.
 
         Raises:
             WriteFailed: the stage does not hold what the tasks have written.
@@ -52,24 +57,27 @@ class Stage:
                 f"the staging table {self.name} holds {found} rows of this batch where its tasks wrote {expected}; "
                 "the server has restarted. Nothing was written."
             )
-        insert(connection, batch, self.rows, sa.select(*(table.c[name] for name in self.rows.columns)).where(accepted))
-        connection.execute(sa.text(f"DROP TABLE {quoted(connection, table)}"))
+        insert(connection, batch, self.rows, sa.select(*(table.c[name] for name in self.rows.staged)).where(accepted))
+        connection.exec_driver_sql(f"{batch.database.empty} {quoted(connection, table)}")
         return expected
 
 
 def insert(connection: Connection, batch: Batch, rows: Rows, source: sa.Select[Any]) -> None:
-    """Bring the rows that ``source`` selects into the table: merged where it has a key, appended where not."""
-    if rows.target.key:
-        merge(connection, batch.database, rows, source)
-    else:
-        connection.execute(sa.insert(rows.clause).from_select(list(rows.columns), source))
+    """Bring the rows that ``source`` selects into the table, as its mode says."""
+    mode = rows.target.mode
+    if mode == "merge":
+        return merge(connection, batch.database, rows, source)
+    if mode == "changes":
+        return apply(connection, batch.database, rows, source)
+    if mode == "overwrite":
+        connection.execute(sa.delete(rows.clause))
+    connection.execute(sa.insert(rows.clause).from_select(list(rows.columns), source))
+    return None
 
 
 def open_stages(batch: Batch, rows: Sequence[Rows]) -> list[Stage]:
-    """Make a staging table for each of ``rows``."""
-    entry = batch.entry
-    stem = f"{_prefix(entry.stream)}{entry.run_id[:8]}_{entry.batch_id}"
-    stages = [Stage(each, f"{stem}_{number}", batch.ledger_schema) for number, each in enumerate(rows)]
+    """A staging table for each of ``rows``; a run makes them once, and every batch empties them when it is committed."""
+    stages = [Stage(each, _name(batch, each, number), batch.ledger_schema) for number, each in enumerate(rows)]
     if not stages:
         return []
     with batch.writing() as connection:
@@ -78,12 +86,21 @@ def open_stages(batch: Batch, rows: Sequence[Rows]) -> list[Stage]:
     return stages
 
 
-def create(connection: Connection, rows: Rows, stage: sa.TableClause, kind: str, *, tagged: bool = False) -> None:
+def _name(batch: Batch, rows: Rows, number: int) -> str:
+    # Frames of other columns, as a function may return them from batch to batch, need a stage of their own.
+    shape = sha256("/".join([str(rows.target), *rows.staged]).encode()).hexdigest()[:8]
+    return f"{_prefix(batch.entry.stream)}{batch.entry.run_id[:8]}_{shape}_{number}"
+
+
+def create(
+    connection: Connection, rows: Rows, stage: sa.TableClause, kind: str, tail: str = "", *, tagged: bool = False
+) -> None:
     """A table with the target's own types and none of its constraints: CREATE TABLE … AS its columns, no rows."""
+    op = (sa.cast("", sa.Text).label(OP),) if rows.target.mode == "changes" else ()
     tag = (sa.cast(0, sa.BigInteger).label(ATTEMPT),) if tagged else ()
-    nothing = sa.select(*rows.clause.c, *tag).where(sa.false())
+    nothing = sa.select(*rows.clause.c, *op, *tag).where(sa.false())
     body = nothing.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
-    connection.exec_driver_sql(f"CREATE {kind} TABLE {quoted(connection, stage)} AS {body}")
+    connection.exec_driver_sql(f"CREATE {kind} TABLE IF NOT EXISTS {quoted(connection, stage)} {tail} AS {body}")
 
 
 def clear(connection: Connection, schema: str | None, stream: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -16,23 +16,39 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 
+Mode = Literal["append", "merge", "overwrite", "changes"]
+# The column of a stage that holds what a row of a change stream does; no column of a user's is called so.
+OP = "foreachonce_op"
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """The table a sink writes to, and how.
 
     Args:
         table, schema: its name.
-        key: the columns that tell rows apart in a merge; empty for an append.
+        mode: what becomes of rows that are there.
+        key: the columns that tell rows apart in a merge or a change stream.
         order_by: columns whose greatest values win where a batch holds a key more than once.
+        skip_unchanged: leave a row alone that a merge would set to what it is.
+        op: change streams only: the frame's column that says what a row does.
     """
 
     table: str
     schema: str | None
+    mode: Mode = "append"
     key: tuple[str, ...] = ()
     order_by: tuple[str, ...] = ()
+    skip_unchanged: bool = False
+    op: str | None = None
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.table}" if self.schema else self.table
+
+    @property
+    def is_keyed(self) -> bool:
+        """Whether rows go by key, and so through a stage."""
+        return self.mode in ("merge", "changes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +63,18 @@ class Rows:
         """The table for statements, with just these columns."""
         return sa.table(self.target.table, *(sa.column(name) for name in self.columns), schema=self.target.schema)
 
+    @property
+    def staged(self) -> tuple[str, ...]:
+        """The columns as they travel: a change stream's rows bring along what they do."""
+        return (*self.columns, OP) if self.target.mode == "changes" else self.columns
+
 
 def quoted(connection: Connection, table: sa.TableClause) -> str:
     """A table's name as the dialect quotes it."""
     return connection.dialect.identifier_preparer.format_table(table)
 
 
-def check_target(mode: str, target: Target) -> None:
+def check_target(target: Target) -> None:
     """Refuse a table's name or keywords that cannot be right.
 
     Raises:
@@ -64,10 +85,25 @@ def check_target(mode: str, target: Target) -> None:
     if "." in target.table:
         schema, _, table = target.table.rpartition(".")
         raise ConfigurationError(f"table= is a name without its schema: write schema={schema!r}, table={table!r}.")
-    if mode == "merge" and not target.key:
-        raise ConfigurationError(f"mode='merge' into table {target} needs key=, the columns that tell its rows apart.")
-    if mode == "append" and (target.key or target.order_by):
-        raise ConfigurationError(f"table {target}: key= and order_by= belong to mode='merge'; mode='append' needs neither.")
+    _check_key_keywords(target)
+
+
+def _check_key_keywords(target: Target) -> None:
+    mode = target.mode
+    if target.is_keyed and not target.key:
+        raise ConfigurationError(f"mode={mode!r} into table {target} needs key=, the columns that tell its rows apart.")
+    if not target.is_keyed and (target.key or target.order_by or target.skip_unchanged):
+        raise ConfigurationError(
+            f"table {target}: key=, order_by= and skip_unchanged= belong to mode='merge' or 'changes'; mode={mode!r} takes "
+            "none of them."
+        )
+    if mode == "changes" and not (target.op and target.order_by):
+        raise ConfigurationError(
+            f"mode='changes' into table {target} needs op=, the column that says what a row does, and order_by=, the "
+            "columns that say which change of a key is the last."
+        )
+    if mode != "changes" and target.op is not None:
+        raise ConfigurationError(f"table {target}: op={target.op!r} belongs to mode='changes'.")
 
 
 def columns_of(
@@ -79,6 +115,7 @@ def columns_of(
         FrameError: naming the table, the column, what was found and what to do.
     """
     _check_frame(target, frame)
+    frame = _without_op(target, frame)
     inspector = sa.inspect(connection)
     if not inspector.has_table(target.table, schema=target.schema):
         if not create:
@@ -94,7 +131,7 @@ def columns_of(
                 f"table {target}: column {field.name!r} is {_sql_name(column, connection)}, which does not hold every value "
                 f"of the frame's {field.dataType.simpleString()}; cast the frame's column, or alter the table's."
             )
-    if target.key:
+    if target.is_keyed:
         _check_key(inspector, target)
     return {field.name: found[field.name]["type"] for field in frame.fields}
 
@@ -105,10 +142,15 @@ def _check_frame(target: Target, frame: StructType) -> None:
     if twice or not names:
         what = f"has column {twice[0]!r} more than once" if twice else "has no columns"
         raise FrameError(f"table {target}: the frame {what}; name each column once with select or withColumnRenamed.")
-    for keyword, wanted in (("key", target.key), ("order_by", target.order_by)):
+    op = (target.op,) if target.op else ()
+    for keyword, wanted in (("key", target.key), ("order_by", target.order_by), ("op", op)):
         for name in wanted:
             if name not in names:
                 raise FrameError(f"table {target}: {keyword}= names {name!r}, which the frame lacks; it has {_list(names)}.")
+
+
+def _without_op(target: Target, frame: StructType) -> StructType:
+    return type(frame)([field for field in frame.fields if field.name != target.op])
 
 
 def _check_names(target: Target, frame: StructType, found: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ class Transaction:
         Raises:
             ConfigurationError, FrameError: at once, where the keywords or the frame cannot be right.
         """
-        self._add(frame, table, schema, (), (), create_table)
+        self._add(frame, Target(table, schema or self._schema), create_table)
 
     def merge(
         self,
@@ -46,11 +46,15 @@ class Transaction:
         *,
         key: str | Sequence[str],
         order_by: str | Sequence[str] | None = None,
+        skip_unchanged: bool = False,
         schema: str | None = None,
         create_table: bool = True,
     ) -> None:
         """Insert a frame's rows into a table, or update the rows of the same key; keywords as for a sink that merges."""
-        self._add(frame, table, schema, names("key", key), names("order_by", order_by), create_table, mode="merge")
+        flags(skip_unchanged=skip_unchanged)
+        keys, best = names("key", key), names("order_by", order_by)
+        target = Target(table, schema or self._schema, "merge", keys, best, skip_unchanged=skip_unchanged)
+        self._add(frame, target, create_table)
 
     def execute(self, statement: str, parameters: Mapping[str, object] | None = None) -> None:
         """Run one SQL statement in the transaction, at its place among the steps. It gives no rows back.
@@ -64,19 +68,8 @@ class Transaction:
         """
         self.steps.append(Statement(statement, dict(parameters or {})))
 
-    def _add(
-        self,
-        frame: DataFrame,
-        table: str,
-        schema: str | None,
-        key: tuple[str, ...],
-        order_by: tuple[str, ...],
-        create: bool,
-        *,
-        mode: str = "append",
-    ) -> None:
-        texts(table=table, schema=schema)
+    def _add(self, frame: DataFrame, target: Target, create: bool) -> None:
+        texts(table=target.table, schema=target.schema)
         flags(create_table=create)
-        target = Target(table, schema or self._schema, key, order_by)
-        check_target(mode, target)
+        check_target(target)
         self.steps.append(self._load(frame, target, create))

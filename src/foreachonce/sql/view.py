@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from functools import cache
 
 from sqlalchemy.engine import URL, Connection
 
 from foreachonce.entry import Entry, Found, Intent, Run
 from foreachonce.epoch import Epoch
-from foreachonce.errors import LedgerError, WriteFailed
+from foreachonce.errors import ConfigurationError, LedgerError, WriteFailed
 from foreachonce.keywords import texts
 from foreachonce.sql import fence, intents, ledger
 from foreachonce.sql.batch import Batch
@@ -17,6 +18,9 @@ from foreachonce.sql.database import Database
 from foreachonce.sql.kinds import database_of
 from foreachonce.sql.schema import LEDGER, create, identity
 from foreachonce.sql.url import parse_url, shown
+
+# Spark's default for how many batches it keeps in a checkpoint, and so can run again.
+MIN_KEPT = 100
 
 
 class SqlLedger:
@@ -100,6 +104,32 @@ class SqlLedger:
     def batch(self, entry: Entry) -> Batch:
         """What every process must know to write the entry's batch here."""
         return Batch(self.database, self.url, self.schema, self.identity, entry)
+
+    def prune(self, stream: str, *, keep: int = MIN_KEPT, older_than: timedelta | None = None) -> int:
+        """Delete old entries of a stream, and their intents; return how many entries went.
+
+        The newest entries stay, whatever is asked: the head, which the chain goes on from, and as many batches as Spark can
+        run again, 100 by its default (``spark.sql.streaming.minBatchesToRetain``; give ``keep`` at least that).
+
+        Args:
+            stream: the stream's name.
+            keep: how many of the newest entries stay; at least 100.
+            older_than: delete only what was committed longer ago than this; None deletes all but the newest.
+
+        Raises:
+            ConfigurationError: ``keep`` is less than 100, or ``older_than`` is negative.
+        """
+        if not isinstance(keep, int) or keep < MIN_KEPT:
+            raise ConfigurationError(
+                f"keep={keep!r} must be at least {MIN_KEPT}: so many batches can Spark run again after a rollback, and one "
+                "whose entry is gone is refused."
+            )
+        if older_than is not None and older_than < timedelta(0):
+            raise ConfigurationError(f"older_than={older_than!r} must not be negative.")
+        _ = self.identity
+        before = None if older_than is None else datetime.now(timezone.utc) - older_than
+        with self.database.writing(self.url) as connection:
+            return ledger.prune(connection, self.schema, stream, keep=keep, before=before)
 
     def begun(self, entry: Entry) -> Intent | None:
         """The newest intent at the entry's place in the chain."""

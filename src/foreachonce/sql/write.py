@@ -1,7 +1,7 @@
 """The two ways of a batch into a database, both with one transaction that readers see at once or not at all.
 
-- direct: one task carries one table's rows and the entry in a transaction of its own. Nothing is staged but a merge's
-  temporary table, and nothing can stay behind.
+- direct: one task carries one table's rows and the entry in a transaction of its own. Nothing is staged but, for rows that
+  go by key, in a temporary table, and nothing can stay behind.
 - staged: many tasks write side by side into unlogged staging tables; then the driver moves what Spark accepted of them
   into their tables, runs the statements between, and appends the entry, in one transaction. Rows carry their task's attempt
   id, so that those of a repeated or abandoned attempt stay out.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from foreachonce.faults import Point, fault
 from foreachonce.spark.frames import Receipt, Task, attempt, exhaust
 from foreachonce.sql.batch import Batch
 from foreachonce.sql.stage import ATTEMPT, PREFIX, Stage, create, insert
-from foreachonce.sql.table import Rows, quoted
+from foreachonce.sql.table import Rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,13 +64,20 @@ def direct(batch: Batch, rows: Rows) -> Task:
 
 def _load(connection: Connection, batch: Batch, rows: Rows, batches: Iterable[pa.RecordBatch]) -> int:
     watched = _watched(batches)
-    if not rows.target.key:
-        return batch.database.load(connection, rows.clause, rows.columns, watched)
-    stage = sa.table(f"{PREFIX}rows", *(sa.column(name) for name in rows.columns))
-    create(connection, rows, stage, "TEMPORARY")
-    count = batch.database.load(connection, stage, rows.columns, watched)
+    if rows.target.is_keyed:
+        return _load_by_key(connection, batch, rows, watched)
+    if rows.target.mode == "overwrite":
+        connection.execute(sa.delete(rows.clause))
+    return batch.database.load(connection, rows.clause, rows.columns, watched)
+
+
+def _load_by_key(connection: Connection, batch: Batch, rows: Rows, batches: Iterable[pa.RecordBatch]) -> int:
+    """By a temporary table, which the connection keeps for its next batch."""
+    shape = sha256("/".join([str(rows.target), *rows.staged]).encode()).hexdigest()[:12]
+    stage = sa.table(f"{PREFIX}{shape}", *(sa.column(name) for name in rows.staged))
+    create(connection, rows, stage, "TEMPORARY", batch.database.temporary)
+    count = batch.database.load(connection, stage, rows.staged, batches)
     insert(connection, batch, rows, sa.select(*stage.c))
-    connection.execute(sa.text(f"DROP TABLE {quoted(connection, stage)}"))
     return count
 
 
@@ -83,8 +91,7 @@ def staged(batch: Batch, stage: Stage) -> Task:
         if first is None:
             return Receipt(number, 0)
         with batch.writing(executor=True) as connection:
-            columns = (*stage.rows.columns, ATTEMPT)
-            count = batch.database.load(connection, stage.table, columns, chain([first], tagged))
+            count = batch.database.load(connection, stage.table, stage.columns, chain([first], tagged))
         fault("part-staged")
         return Receipt(number, count)
 

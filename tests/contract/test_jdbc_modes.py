@@ -1,0 +1,159 @@
+"""Overwrite, streams of changes, and merges that leave unchanged rows alone; on both databases and both paths."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import sqlalchemy as sa
+
+from foreachonce import JdbcSink, exactly_once
+from foreachonce.sql.url import parse_url
+from foreachonce.testing.contract import refused
+
+
+@pytest.fixture(params=["direct", "staged"])
+def path(request, url) -> str:
+    if request.param == "staged" and url.startswith("sqlite"):
+        pytest.skip("SQLite has one path")
+    return request.param
+
+
+@pytest.fixture
+def write(url, stream, path):
+    """Write batches of rows, one file each, into table t."""
+
+    def write(*batches: list[tuple], schema, **keywords):
+        sink = JdbcSink(url, table="t", stream="s", path=path, **keywords)
+        before = len(list(stream.source.glob("*.json")))
+
+        @exactly_once(sink)
+        def batch(frame, batch_id):
+            return frame.sparkSession.createDataFrame(batches[batch_id - before], schema)
+
+        stream.feed(*([number] for number in range(len(batches))))
+        stream.run(batch)
+        return sink
+
+    return write
+
+
+# --- overwrite -------------------------------------------------------------------------------------------------------
+
+
+def test_batch_takes_the_place_of_all_rows(write, query):
+    write([(1, "a"), (2, "b")], [(2, "c")], schema="id int, v string", mode="overwrite")
+    assert query("select id, v from t") == [(2, "c")]
+    write([], schema="id int, v string", mode="overwrite")
+    assert query("select id, v from t") == []
+
+
+def test_no_reader_sees_an_overwritten_table_empty(write, url):
+    batches = [[(number, k) for k in range(50)] for number in range(4)]
+    write(batches[0], schema="batch int, k int", mode="overwrite")
+    seen, over = set(), threading.Event()
+
+    def look():
+        engine = sa.create_engine(parse_url(url), poolclass=sa.NullPool)
+        while not over.is_set():
+            with engine.connect() as connection:
+                seen.add(tuple(connection.execute(sa.text("select count(*), count(distinct batch) from t")).one()))
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    try:
+        write(*batches[1:], batches[0], schema="batch int, k int", mode="overwrite")
+    finally:
+        over.set()
+        reader.join()
+    assert seen == {(50, 1)}
+
+
+def test_complete_output_of_an_aggregation(url, stream, path, query):
+    sink = JdbcSink(url, table="t", stream="s", path=path, mode="overwrite")
+    stream.feed([1, 11, 2], [12])
+    stream.run(sink, change=lambda frame: frame.groupBy((frame.id % 10).alias("digit")).count(), output_mode="complete")
+    assert query("select digit, count from t order by digit") == [(1, 2), (2, 2)]
+    stream.forget_commit()
+    stream.run(sink, change=lambda frame: frame.groupBy((frame.id % 10).alias("digit")).count(), output_mode="complete")
+    assert query("select digit, count from t order by digit") == [(1, 2), (2, 2)]
+
+
+# --- changes ---------------------------------------------------------------------------------------------------------
+
+COLUMNS = "id int, v string, what string, at int"
+CHANGES = {"mode": "changes", "key": "id", "op": "what", "order_by": "at", "schema": COLUMNS}
+
+
+def test_inserts_updates_and_deletes(write, query):
+    write(
+        [(1, "a", "insert", 1), (2, "b", "insert", 2), (3, "c", "c", 3)],
+        [(1, "a2", "update", 4), (2, None, "delete", 5), (4, "d", "I", 6), (9, None, "d", 7)],
+        **CHANGES,
+    )
+    assert query("select id, v, at from t order by id") == [(1, "a2", 4), (3, "c", 3), (4, "d", 6)]
+
+
+def test_last_change_of_a_key_wins(write, query):
+    first = [(1, "a", "insert", 1), (1, None, "delete", 3), (1, "b", "update", 2)]
+    write([*first, (2, None, "delete", 1), (2, "z", "insert", 2)], **CHANGES)
+    assert query("select id, v from t") == [(2, "z")]
+
+
+def test_deltas_preimages_say_nothing(write, query):
+    write([(1, "old", "update_preimage", 1), (1, "new", "update_postimage", 1)], **CHANGES)
+    assert query("select id, v from t") == [(1, "new")]
+
+
+@pytest.mark.parametrize(("rows", "error", "words"), [
+    ([(1, "a", "truncate", 1)], "WriteFailed", ["'what'", "'truncate'", "insert"]),
+    ([(1, "a", None, 1)], "WriteFailed", ["'what'", "None"]),
+    ([(1, "a", "insert", 1), (1, "b", "delete", 1)], "DuplicateKeys", ["order_by= leaves ties"]),
+    ([(None, "a", "delete", 1)], "WriteFailed", ["'id'", "NULL"]),
+])  # fmt: skip
+def test_change_that_is_not_clear_is_refused(write, query, rows, error, words):
+    write([(7, "kept", "insert", 0)], **CHANGES)
+    with refused(error, *words):
+        write(rows, **CHANGES)
+    assert query("select id, v from t") == [(7, "kept")]
+
+
+def test_column_that_says_what_a_row_does_must_be_there(write):
+    with refused("FrameError", "op= names 'what'"):
+        write([(1, 1)], **{**CHANGES, "schema": "id int, at int"})
+
+
+# --- unchanged rows --------------------------------------------------------------------------------------------------
+
+
+def test_unchanged_rows_are_not_rewritten(write, url, query):
+    rows = [(1, "same", None), (2, "old", 1.5)]
+    keywords = {"mode": "merge", "key": "id", "skip_unchanged": True, "schema": "id int, v string, w double"}
+    write(rows, **keywords)
+    is_postgres = url.startswith("postgresql")
+    before = query("select id, xmin::text from t order by id") if is_postgres else None
+    write([(1, "same", None), (2, "new", 1.5), (3, None, None)], **keywords)
+    assert query("select id, v, w from t order by id") == [(1, "same", None), (2, "new", 1.5), (3, None, None)]
+    if is_postgres:
+        after = query("select id, xmin::text from t order by id")
+        assert after[0] == before[0], "an unchanged row was rewritten"
+        assert after[1] != before[1]
+
+
+# --- small batches ---------------------------------------------------------------------------------------------------
+
+
+def test_batches_of_a_run_make_no_tables_and_open_no_connections(write, url, query):
+    """Ten batches, and the catalog has grown as by one; the server has no more sessions than after the first."""
+    if not url.startswith("postgresql"):
+        pytest.skip("SQLite's catalog is its file")
+    keywords = {"mode": "merge", "key": "id", "schema": "id int, v string"}
+    write([(1, "a")], [(2, "b")], **keywords)
+    names = "select max(oid::bigint) from pg_class"
+    (before,) = query(names)[0]
+    write(*([(number, "c")] for number in range(8)), **keywords)
+    (after,) = query(names)[0]
+    # A new run makes its stage, and each worker's connection its temporary table, once: a table, a type, a TOAST each.
+    assert after - before < 25
+    (sessions,) = query("select count(*) from pg_stat_activity where datname = current_database()")[0]
+    assert sessions <= 6

@@ -1,0 +1,78 @@
+"""Old entries can go; the head, and whatever Spark can run again, cannot. On SQLite files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+import pytest
+import sqlalchemy as sa
+
+from foreachonce import ConfigurationError, SqlLedger
+from foreachonce.chain import breaks
+from foreachonce.sql import intents, ledger
+from tests.unit.builders import chain, epoch
+
+COUNT = 250
+
+
+@pytest.fixture
+def view(sqlite_url) -> SqlLedger:
+    """A stream of 250 entries, a day apart, and another of one."""
+    view = SqlLedger(sqlite_url)
+    _ = view.identity
+    entries = chain(*range(1, COUNT + 1))
+    now = datetime.now(timezone.utc)
+    with view.database.writing(view.url) as connection:
+        for entry in entries:
+            ledger.append(connection, None, entry, 1)
+            intents.append(connection, None, entry, 0)
+            age = timedelta(days=COUNT - entry.seq - 0.5)
+            text = (now - age).isoformat(timespec="microseconds")
+            change = sa.text("update foreachonce_ledger set committed_at = :text where seq = :seq")
+            connection.execute(change, {"text": text, "seq": entry.seq})
+        ledger.append(connection, None, replace(entries[0], stream="t"), 1)
+    return view
+
+
+def left(view: SqlLedger) -> list[int]:
+    return [entry.seq for entry in view.entries("s")]
+
+
+def test_the_newest_stay(view):
+    assert view.prune("s") == 150
+    assert left(view) == list(range(150, COUNT))
+    assert [intent.entry.seq for intent in view.intents("s")] == left(view)
+    assert list(breaks(view.entries("s"))) == []
+    assert view.head("s").seq == COUNT - 1
+    assert view.prune("s") == 0
+
+
+def test_only_what_is_old_goes(view):
+    assert view.prune("s", older_than=timedelta(days=200)) == 50
+    assert left(view) == list(range(50, COUNT))
+
+
+def test_the_newest_stay_however_old(view):
+    assert view.prune("s", keep=120, older_than=timedelta(0)) == 130
+    assert left(view) == list(range(130, COUNT))
+
+
+def test_other_streams_stay(view):
+    view.prune("s")
+    assert view.head("t").seq == 0
+    assert view.prune("t") == 0
+    assert view.prune("nobody") == 0
+
+
+def test_stream_goes_on_after_a_prune(view):
+    view.prune("s")
+    found = view.look(epoch(COUNT, COUNT + 1, batch_id=COUNT))
+    assert (found.head.seq, found.same_batch) == (COUNT - 1, None)
+
+
+@pytest.mark.parametrize("keywords", [{"keep": 99}, {"keep": 0}, {"keep": 1.5}, {"older_than": timedelta(-1)}])
+def test_too_little_is_refused(view, keywords):
+    with pytest.raises(ConfigurationError, match=next(iter(keywords))):
+        view.prune("s", **keywords)
+    assert len(left(view)) == COUNT
