@@ -42,7 +42,7 @@ def test_a_kill_at_any_step_of_a_transaction(postgres_url, tmp_path: Path):
     with sa.create_engine(parse_url(postgres_url), poolclass=sa.NullPool).connect() as connection:
         batches = connection.execute(sa.text("select batch from batches order by batch")).scalars().all()
         left = connection.execute(sa.text("select tablename from pg_tables where tablename like 'foreachonce_stage%'"))
-        assert left.all() == []
+        assert len({name.split("_")[3] for (name,) in left}) == 1, "stages of an earlier run are left"
     assert batches == list(range(len(STAGED_POINTS) + 1))
 
 
