@@ -43,9 +43,9 @@ mutants: setup ## Break each guarantee by hand, and see its tests fail (NAMES pi
 lint: setup ## Check style and types
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy
 
-bench: setup ## Measure against Spark's JDBC writer and a bare COPY
+bench: setup ## Measure against what people write today (ARGS="append merge --rounds 3 --save")
 	@sh tools/java.sh
-	@$(RUN) -m bench.append
+	@$(RUN) -m bench $(ARGS)
 
 clean: ## Remove .venv and everything built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,31 +1,51 @@
-"""The sides of the append benchmark, each as people would write it."""
+"""The sides of the benchmarks, each as people would write it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from sqlalchemy.engine import make_url
 
 from foreachonce import JdbcSink
 
 BatchFunction = Callable[[DataFrame, int], object]
+KEY = "l_orderkey, l_linenumber"
+COPY = "copy lineitem from stdin (format csv)"
 
 
-def spark_jdbc(url: str, *, tuned: bool) -> BatchFunction:
+def sink(url: str, **keywords: Any) -> BatchFunction:
+    """The library as the README shows it, with a new stream for each run."""
+    return JdbcSink(url, table="lineitem", stream=f"bench-{uuid4().hex[:8]}", **keywords)
+
+
+def spark_jdbc(url: str, *, tuned: bool, table: str = "lineitem", mode: str = "append") -> BatchFunction:
     """Spark's own JDBC writer; tuned as its users tune it."""
     place = make_url(url)
     address = f"jdbc:postgresql://{place.host}:{place.port}/{place.database}"
-    options = {"url": address, "dbtable": "lineitem", "user": str(place.username), "password": str(place.password)}
+    options = {"url": address, "dbtable": table, "user": str(place.username), "password": str(place.password)}
     if tuned:
         options |= {"url": f"{address}?reWriteBatchedInserts=true", "batchsize": "10000"}
 
-    def append(frame: DataFrame, batch_id: int) -> None:
-        frame.write.format("jdbc").options(driver="org.postgresql.Driver", **options).mode("append").save()
+    def write(frame: DataFrame, batch_id: int) -> None:
+        frame.write.format("jdbc").options(driver="org.postgresql.Driver", **options).mode(mode).save()
 
-    return append
+    return write
+
+
+def _copy(stream: Any, batches: Iterator[pa.RecordBatch]) -> int:
+    from pyarrow import csv
+
+    options, rows = csv.WriteOptions(include_header=False), 0
+    for batch in batches:
+        buffer = pa.BufferOutputStream()
+        csv.write_csv(batch, buffer, options)
+        stream.write(memoryview(buffer.getvalue()))
+        rows += batch.num_rows
+    return rows
 
 
 def bare_copy(url: str) -> BatchFunction:
@@ -33,21 +53,75 @@ def bare_copy(url: str) -> BatchFunction:
 
     def copy(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import psycopg
-        from pyarrow import csv
 
-        options, rows = csv.WriteOptions(include_header=False), 0
-        statement = "copy lineitem from stdin (format csv)"
-        with psycopg.connect(url) as connection, connection.cursor() as cursor, cursor.copy(statement) as stream:
-            for batch in batches:
-                sink = pa.BufferOutputStream()
-                csv.write_csv(batch, sink, options)
-                stream.write(memoryview(sink.getvalue()))
-                rows += batch.num_rows
+        with psycopg.connect(url) as connection, connection.cursor() as cursor, cursor.copy(COPY) as stream:
+            rows = _copy(stream, batches)
         yield pa.RecordBatch.from_pydict({"rows": [rows]})
 
     return lambda frame, batch_id: frame.mapInArrow(copy, "rows long").collect()
 
 
-def foreachonce_append(url: str) -> BatchFunction:
-    """The library as the README shows it, with a new stream for each run."""
-    return JdbcSink(url, table="lineitem", stream=f"bench-{uuid4().hex[:8]}")
+def two_phase(url: str) -> BatchFunction:
+    """COPY by every task, prepared there and committed by the driver, one part after another, beside an entry."""
+    import psycopg
+
+    def copy(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        with psycopg.connect(url) as connection:
+            xid = connection.xid(1, uuid4().hex, "part")
+            connection.tpc_begin(xid)
+            with connection.cursor() as cursor, cursor.copy(COPY) as stream:
+                _copy(stream, batches)
+            connection.tpc_prepare()
+        yield pa.RecordBatch.from_pydict({"xid": [xid.gtrid]})
+
+    def write(frame: DataFrame, batch_id: int) -> None:
+        parts = [row.xid for row in frame.mapInArrow(copy, "xid string").collect()]
+        with psycopg.connect(url) as connection:
+            connection.execute("create table if not exists entries (batch bigint, part text)")
+            connection.cursor().executemany("insert into entries values (%s, %s)", [(batch_id, part) for part in parts])
+            connection.commit()
+            for part in parts:
+                connection.tpc_commit(connection.xid(1, part, "part"))
+
+    return write
+
+
+def execute_values(url: str) -> BatchFunction:
+    """Rows as tuples through psycopg2's execute_values with ON CONFLICT, from foreachPartition."""
+
+    def upsert(rows: Iterator[Row]) -> None:
+        import psycopg2
+        from psycopg2 import extras
+
+        first = next(rows, None)
+        if first is None:
+            return
+        names = list(first.asDict())
+        changed = ", ".join(f"{name} = excluded.{name}" for name in names if name not in KEY)
+        statement = f"insert into lineitem ({', '.join(names)}) values %s on conflict ({KEY}) do update set {changed}"
+        with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+            extras.execute_values(cursor, statement, [tuple(first)])
+            extras.execute_values(cursor, statement, map(tuple, rows), page_size=1000)
+
+    return lambda frame, batch_id: frame.foreachPartition(upsert)
+
+
+def stage_and_merge(url: str) -> BatchFunction:
+    """Spark's JDBC writer, tuned, into a staging table, and one MERGE from there."""
+    import psycopg
+
+    stage = spark_jdbc(url, tuned=True, table="lineitem_stage", mode="overwrite")
+
+    def write(frame: DataFrame, batch_id: int) -> None:
+        stage(frame, batch_id)
+        names = frame.columns
+        changed = ", ".join(f"{name} = s.{name}" for name in names if name not in KEY)
+        same = " and ".join(f"t.{name} = s.{name}" for name in KEY.split(", "))
+        values = ", ".join(f"s.{name}" for name in names)
+        with psycopg.connect(url) as connection:
+            connection.execute(
+                f"merge into lineitem t using lineitem_stage s on {same} when matched then update set {changed} "
+                f"when not matched then insert ({', '.join(names)}) values ({values})"
+            )
+
+    return write

@@ -1,0 +1,42 @@
+"""Measure, print one table, and draw it: ``make bench``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import append, epochs, ledger, memory, merge, replay
+from bench.place import Bench, session
+from bench.report import PAGE, PLOT, page, plot, show
+from bench.rounds import Work
+from foreachonce.testing.postgres import database, postgres
+
+WORKS = {"append": append, "merge": merge, "epochs": epochs, "replay": replay, "ledger": ledger, "memory": memory}
+
+
+def main() -> None:
+    """Run the parts that are asked for; all of them, and the page is written."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"any of {', '.join(WORKS)}; all by default")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--save", action="store_true", help=f"write {PAGE} and {PLOT}; else build/bench/performance.*")
+    given = parser.parse_args()
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    works: list[Work] = []
+    with postgres() as server, database(server) as url:
+        bench = Bench(session(), url)
+        for part in given.parts or WORKS:
+            found = WORKS[part].measure(bench, given.rounds, console)
+            works += found if isinstance(found, list) else [found]
+    show(works, console)
+    place = PAGE if given.save else Path("build/bench") / PAGE.name
+    place.write_text(page(works))
+    plot(works, place.with_suffix(PLOT.suffix))
+    console.print(f"written: {place} and its picture")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The figures of one run as a table, a plot, and a page."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.rounds import Work
+
+COLUMNS = ("work", "side", "median", "range", "to ours", "goal", "")
+PAGE, PLOT = Path("docs/performance.md"), Path("docs/performance.png")
+HEAD = """# Performance
+
+The last run of `make bench`, which measures the sides of each work in turn in one session and compares their medians; a
+first round does not count. "To ours" is how many times as much the side takes as foreachonce. Repeat it with `make bench`,
+or a part of it with `make bench ARGS="append --rounds 3"`. Ratios move with the machine: what a batch costs is processor
+time, and Spark, Python and PostgreSQL share the same cores here.
+
+![](performance.png)
+
+"""
+
+
+def _cells(works: Sequence[Work]) -> Iterator[tuple[str, ...]]:
+    for work in works:
+        for side, took in work.took.items():
+            is_ours = side == work.ours
+            ratio = "" if is_ours else f"{work.ratio(side):.2f} x"
+            goal, met = "", ""
+            if side in work.goals:
+                goal = f"{work.goals[side]:.2f} x"
+                met = "met" if work.ratio(side) >= work.goals[side] else "missed"
+            elif is_ours and work.limit is not None:
+                goal = f"{work.limit:g} {work.unit}"
+                met = "met" if work.median(side) <= work.limit else "missed"
+            spread = f"{min(took):.3g} to {max(took):.3g}"
+            yield work.title, side, f"{work.median(side):.3g} {work.unit}", spread, ratio, goal, met
+
+
+def machine() -> str:
+    """What the figures belong to."""
+    day = datetime.now(timezone.utc).date()
+    return f"{day}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+
+
+def show(works: Sequence[Work], console: Console) -> None:
+    """Print one table."""
+    table = Table(title=machine())
+    for name in COLUMNS:
+        table.add_column(name, justify="left" if name in ("work", "side") else "right")
+    for row in _cells(works):
+        table.add_row(*row)
+    console.print(table)
+
+
+def page(works: Sequence[Work]) -> str:
+    """The same as a page."""
+    lines = [f"| {' | '.join(COLUMNS)} |", "|---|---|" + "---:|" * (len(COLUMNS) - 2)]
+    lines += [f"| {' | '.join(row)} |" for row in _cells(works)]
+    rounds = max(len(took) for work in works for took in work.took.values())
+    return f"{HEAD}{machine()}; up to {rounds} rounds.\n\n" + "\n".join(lines) + "\n"
+
+
+def plot(works: Sequence[Work], path: Path) -> None:
+    """A bar for each side: its median as a multiple of ours."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    compared = [work for work in works if len(work.took) > 1]
+    bars = [(work, side) for work in compared for side in work.took if side != work.ours]
+    figure, axes = pyplot.subplots(figsize=(9, 0.4 * len(bars) + 1))
+    axes.barh([f"{work.title}: {side}" for work, side in bars], [work.ratio(side) for work, side in bars], color="tab:blue")
+    axes.axvline(1, color="black", linewidth=1)
+    axes.invert_yaxis()
+    axes.set_xlabel("times what foreachonce takes (the line)")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
