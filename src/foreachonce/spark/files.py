@@ -15,17 +15,18 @@ class HadoopFiles:
 
     def __init__(self, jvm: Any, configuration: Any, root: str) -> None:
         self.root = root
-        self._jvm = jvm
-        self._path = jvm.org.apache.hadoop.fs.Path
+        self._path = java_class(jvm, "org.apache.hadoop.fs.Path")
+        self._read = java_class(jvm, "org.apache.commons.io.IOUtils").toString
         self._system = self._path(root).getFileSystem(configuration)
 
     def text(self, path: str) -> str | None:
         """The text of a file, None where there is none."""
-        if not self.exists(path):
+        place = self._path(self.root, path)
+        if not self._system.exists(place):
             return None
-        stream = self._system.open(self._path(self.root, path))
+        stream = self._system.open(place)
         try:
-            return str(self._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+            return str(self._read(stream, "UTF-8"))
         finally:
             stream.close()
 
@@ -54,6 +55,13 @@ class ConnectFiles:
             reader = self._spark.read.format("binaryFile").option("recursiveFileLookup", "true")
             found.append(str(reader.load(f"{self.root}/{path}").schema))
         return bool(found)
+
+
+def java_class(jvm: Any, name: str) -> Any:
+    """A class of the driver's JVM; ``jvm.java.util.UUID`` would ask the JVM once for each part of the name."""
+    from py4j.java_gateway import JavaClass
+
+    return JavaClass(name, jvm._gateway_client)
 
 
 @contextmanager

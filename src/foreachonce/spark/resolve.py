@@ -9,7 +9,7 @@ from foreachonce import checkpoint as cp
 from foreachonce.epoch import Epoch
 from foreachonce.errors import EpochError
 from foreachonce.position import Position
-from foreachonce.spark.files import ConnectFiles, HadoopFiles
+from foreachonce.spark.files import ConnectFiles, HadoopFiles, java_class
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -102,7 +102,7 @@ def _classic_query(frame: DataFrame, batch_id: int) -> _Query:
     jvm: Any = context._jvm  # py4j's view of the JVM has no types
     session: Any = frame.sparkSession._jsparkSession  # type: ignore[attr-defined, unused-ignore]
     # The frame's session is a clone whose own list of queries is empty; the shared state knows them all.
-    running = session.sharedState().activeStreamingQueries().get(jvm.java.util.UUID.fromString(query_id))
+    running = session.sharedState().activeStreamingQueries().get(java_class(jvm, "java.util.UUID").fromString(query_id))
     if running is None:
         raise EpochError(f"the query {query_id} is not running any more; nothing was written.")
     files = HadoopFiles(jvm, session.sessionState().newHadoopConf(), running.resolvedCheckpointRoot())
