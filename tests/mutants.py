@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 MODEL = "tests/unit/test_model.py"
 JDBC = "tests/contract/test_jdbc_contract.py"
 FUNCTION = "tests/contract/test_function_contract.py"
+MODES = "tests/contract/test_jdbc_modes.py"
 TX = "tests/contract/test_transaction.py"
 
 
@@ -176,6 +177,34 @@ MUTANTS = [
         "        if name.startswith(_prefix(stream)):",
         "        if False:",
         ("tests/acceptance/test_kill_at_every_step.py::test_a_kill_at_any_step_of_a_transaction",),
+    ),
+    Mutant(
+        "key-order",
+        "sql/merge.py",
+        ".order_by(*(last.c[name] for name in rows.target.key))",
+        "",
+        ("tests/contract/test_key_order.py",),
+    ),
+    Mutant(
+        "skip-unchanged",
+        "sql/postgres.py",
+        "where=differs if skip_unchanged else None",
+        "where=None",
+        (f"{MODES}::test_unchanged_rows_are_not_rewritten",),
+    ),
+    Mutant(
+        "overwrite",
+        "sql/write.py",
+        '    if rows.target.mode == "overwrite":',
+        "    if False:",
+        (f"{MODES}::test_batch_takes_the_place_of_all_rows",),
+    ),
+    Mutant(
+        "pruned-to-the-head",
+        "sql/ledger.py",
+        "    last = newest - keep",
+        "    last = newest",
+        ("tests/unit/test_prune.py",),
     ),
     Mutant(
         "two-sinks-of-one-name",
