@@ -8,13 +8,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import append, epochs, ledger, memory, merge, replay
+from bench import append, epochs, formats, ledger, memory, merge, replay
 from bench.place import Bench, session
 from bench.report import PAGE, PLOT, page, plot, show
 from bench.rounds import Work
 from foreachonce.testing.postgres import database, postgres
 
-WORKS = {"append": append, "merge": merge, "epochs": epochs, "replay": replay, "ledger": ledger, "memory": memory}
+WORKS = {
+    "append": append,
+    "formats": formats,
+    "merge": merge,
+    "epochs": epochs,
+    "replay": replay,
+    "ledger": ledger,
+    "memory": memory,
+}
 
 
 def main() -> None:
