@@ -1,4 +1,4 @@
-"""One Spark session and one PostgreSQL, shared by all tests."""
+"""One Spark session, one PostgreSQL and one MariaDB, shared by all tests."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from hypothesis import Phase, settings
 from pyspark.sql import SparkSession
 
 from foreachonce.testing.driver import Driver
+from foreachonce.testing.mariadb import NoMariaDb, mariadb
+from foreachonce.testing.mariadb import database as mariadb_database
 from foreachonce.testing.postgres import NoPostgres, database, postgres
 from foreachonce.testing.spark import session
 from foreachonce.testing.stream import FileStream
@@ -55,6 +57,25 @@ def stream(spark: SparkSession, tmp_path: Path) -> FileStream:
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """The address of a new, empty database."""
     with database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[str]:
+    """As above, of a MariaDB or MySQL."""
+    if os.environ.get("FOREACHONCE_SKIP_MARIADB") and not os.environ.get("CI"):
+        pytest.skip("FOREACHONCE_SKIP_MARIADB is set: NOTHING IS TESTED ON MARIADB")
+    try:
+        with mariadb() as url:
+            yield url
+    except NoMariaDb as error:
+        pytest.fail(str(error))
+
+
+@pytest.fixture
+def mariadb_url(mariadb_server: str) -> Iterator[str]:
+    """The address of a new, empty database."""
+    with mariadb_database(mariadb_server) as url:
         yield url
 
 

@@ -1,4 +1,4 @@
-"""The JDBC sink keeps the contract on both databases, and PostgreSQL on both paths."""
+"""The JDBC sink keeps the contract on every database, and on both paths where there are two."""
 
 from __future__ import annotations
 
@@ -52,3 +52,19 @@ class TestPostgresStaged(JdbcContract):
     @pytest.fixture(autouse=True)
     def place(self, postgres_url):
         self.url = postgres_url
+
+
+class TestMariaDbDirect(JdbcContract):
+    @pytest.fixture(autouse=True)
+    def place(self, mariadb_url):
+        self.url = mariadb_url
+
+
+class TestMariaDbStaged(JdbcContract):
+    path = "staged"
+    points = (*POINTS_BEFORE, *STAGED_POINTS, *POINTS_AFTER)
+    worker_points = ("rows-half", "part-staged")
+
+    @pytest.fixture(autouse=True)
+    def place(self, mariadb_url):
+        self.url = mariadb_url

@@ -30,10 +30,14 @@ class Database(Hashable, Protocol):
     """What stands between CREATE and TABLE for a staging table."""
     temporary: ClassVar[str]
     """What stands between a temporary table's name and AS, so that its rows go with the transaction."""
+    empties_temporary: ClassVar[bool]
+    """Whether they do; where they stay with the connection, the next batch must empty the table."""
     empty: ClassVar[str]
     """What stands before a staging table's name to empty it."""
     finds_duplicate_keys: ClassVar[bool]
     """Whether a merge itself fails where the batch holds a key twice."""
+    table_options: ClassVar[Mapping[str, str]]
+    """SQLAlchemy's options for a new table."""
 
     def check_schema(self, keyword: str, schema: str) -> None:
         """Refuse a schema= where the database has none."""
@@ -73,6 +77,18 @@ class Database(Hashable, Protocol):
 
     def column_type(self, data_type: DataType) -> SqlType | None:
         """The column type in which a Spark type loses nothing; None where there is none."""
+
+    def key_type(self, connection: Connection, column: SqlType) -> SqlType:
+        """What ``column_type`` becomes in a key of a new table."""
+
+    def check_table(
+        self, connection: Connection, table: str, schema: str | None, columns: Sequence[str], key: Sequence[str]
+    ) -> None:
+        """Refuse an existing table that cannot keep the promise, whatever its columns' types.
+
+        Raises:
+            FrameError: naming the table, what was found and what to do.
+        """
 
     def holds(self, column: SqlType, data_type: DataType) -> bool:
         """Whether a column of an existing table holds every value of a Spark type."""

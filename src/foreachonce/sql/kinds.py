@@ -5,10 +5,12 @@ from __future__ import annotations
 from sqlalchemy.engine import URL
 
 from foreachonce.sql.database import Database
+from foreachonce.sql.mariadb import MariaDb
 from foreachonce.sql.postgres import Postgres
 from foreachonce.sql.sqlite import Sqlite
 
 
 def database_of(url: URL) -> Database:
     """The database behind an address that :func:`~foreachonce.sql.url.parse_url` has understood."""
-    return Sqlite() if url.get_backend_name() == "sqlite" else Postgres()
+    kinds: dict[str, type[Database]] = {"postgresql": Postgres, "mysql": MariaDb, "sqlite": Sqlite}
+    return kinds[url.get_backend_name()]()

@@ -83,7 +83,9 @@ def _winners(rows: Rows, source: sa.Select[Any], *more: str) -> sa.Select[Any]:
     """The rows to merge: all, or with order_by those with the greatest values of each key. Ties stay, to be refused."""
     if not rows.target.order_by:
         return source
-    best: list[sa.ColumnElement[Any]] = [sa.column(name).desc().nulls_last() for name in rows.target.order_by]
+    # NULL is least; not every database knows NULLS LAST.
+    each = [sa.column(name) for name in rows.target.order_by]
+    best = [order for column in each for order in (column.is_(None), column.desc())]
     rank = sa.func.rank().over(partition_by=[sa.column(name) for name in rows.target.key], order_by=best)
     ranked = source.add_columns(rank.label("foreachonce_rank")).subquery("ranked")
     return sa.select(*(ranked.c[name] for name in (*rows.columns, *more))).where(ranked.c.foreachonce_rank == 1)

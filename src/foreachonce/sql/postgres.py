@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -82,8 +82,10 @@ class Postgres:
     is_parallel: ClassVar[bool] = True
     stage_kind: ClassVar[str] = "UNLOGGED"
     temporary: ClassVar[str] = "ON COMMIT DELETE ROWS"
+    empties_temporary: ClassVar[bool] = True
     empty: ClassVar[str] = "TRUNCATE TABLE"
     finds_duplicate_keys: ClassVar[bool] = True
+    table_options: ClassVar[Mapping[str, str]] = {}
 
     def check_schema(self, keyword: str, schema: str) -> None:
         """Any schema may be there."""
@@ -145,6 +147,15 @@ class Postgres:
             element = self.column_type(data_type.elementType)  # type: ignore[attr-defined]
             return None if element is None else pg.ARRAY(element)
         return pg.JSONB() if name in _NESTED else _SCALARS.get(name)
+
+    def key_type(self, connection: Connection, column: SqlType) -> SqlType:
+        """Any type can be a key."""
+        return column
+
+    def check_table(
+        self, connection: Connection, table: str, schema: str | None, columns: Sequence[str], key: Sequence[str]
+    ) -> None:
+        """Nothing but the columns matters."""
 
     def holds(self, column: SqlType, data_type: DataType) -> bool:
         """Whether every value fits; an instant does not fit a timestamp without time zone, nor the reverse."""

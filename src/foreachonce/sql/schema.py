@@ -52,6 +52,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Connection
 
 from foreachonce.errors import LedgerError
@@ -59,7 +60,10 @@ from foreachonce.sql.database import Database
 
 SCHEMA_VERSION = 1
 LEDGER, INTENTS, RUNS, META = "foreachonce_ledger", "foreachonce_intents", "foreachonce_runs", "foreachonce_meta"
-_Text, _Big = sa.Text, sa.BigInteger
+_Big = sa.BigInteger
+# MariaDB's and MySQL's TEXT ends at 64 KB, and cannot be a key; their usual collations do not tell upper case from lower.
+_Text = sa.Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
+_Key = sa.Text().with_variant(mysql.VARCHAR(190, charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
 
 
 class Tables(NamedTuple):
@@ -95,14 +99,14 @@ def tables(schema: str | None) -> Tables:
     runs = sa.Table(
         RUNS,
         metadata,
-        sa.Column("stream", _Text, primary_key=True),
+        sa.Column("stream", _Key, primary_key=True),
         sa.Column("token", _Big, primary_key=True, autoincrement=False),
-        sa.Column("run_id", _Text, nullable=False),
-        sa.Column("query_id", _Text, nullable=False),
+        sa.Column("run_id", _Key, nullable=False),
+        sa.Column("query_id", _Key, nullable=False),
         sa.Column("taken_at", _Text, nullable=False),
         sa.UniqueConstraint("stream", "run_id", name="foreachonce_runs_run"),
     )
-    meta = sa.Table(META, metadata, sa.Column("name", _Text, primary_key=True), sa.Column("value", _Text, nullable=False))
+    meta = sa.Table(META, metadata, sa.Column("name", _Key, primary_key=True), sa.Column("value", _Text, nullable=False))
     return Tables(ledger, intents, runs, meta)
 
 
@@ -159,11 +163,11 @@ def check_identity(connection: Connection, schema: str | None, identity: str) ->
 
 def _epoch_columns() -> list[sa.Column[str] | sa.Column[int]]:
     return [
-        sa.Column("stream", _Text, primary_key=True),
+        sa.Column("stream", _Key, primary_key=True),
         sa.Column("seq", _Big, primary_key=True, autoincrement=False),
-        sa.Column("query_id", _Text, nullable=False),
+        sa.Column("query_id", _Key, nullable=False),
         sa.Column("batch_id", _Big, nullable=False),
-        sa.Column("run_id", _Text, nullable=False),
+        sa.Column("run_id", _Key, nullable=False),
         sa.Column("start_offsets", _Text, nullable=False),
         sa.Column("end_offsets", _Text, nullable=False),
         sa.Column("source_log", _Text),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -65,8 +65,10 @@ class Sqlite:
     is_parallel: ClassVar[bool] = False
     stage_kind: ClassVar[str] = ""
     temporary: ClassVar[str] = ""
+    empties_temporary: ClassVar[bool] = True
     empty: ClassVar[str] = "DELETE FROM"
     finds_duplicate_keys: ClassVar[bool] = False
+    table_options: ClassVar[Mapping[str, str]] = {}
 
     def check_schema(self, keyword: str, schema: str) -> None:
         """A file has no schemas."""
@@ -107,6 +109,15 @@ class Sqlite:
     def column_type(self, data_type: DataType) -> SqlType | None:
         """The declared type; its affinity changes no value."""
         return _TYPES.get(name_of(data_type))
+
+    def key_type(self, connection: Connection, column: SqlType) -> SqlType:
+        """Any type can be a key."""
+        return column
+
+    def check_table(
+        self, connection: Connection, table: str, schema: str | None, columns: Sequence[str], key: Sequence[str]
+    ) -> None:
+        """Nothing but the columns matters."""
 
     def holds(self, column: SqlType, data_type: DataType) -> bool:
         """Whether the column's affinity keeps every value as it is."""

@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Connection
 
 from foreachonce.errors import WriteFailed
@@ -18,6 +19,9 @@ from foreachonce.sql.table import OP, Rows, quoted
 
 ATTEMPT = "foreachonce_attempt"
 PREFIX = "foreachonce_stage_"
+# MariaDB makes columns as wide as the values that they are made of: CHAR alone would have no length.
+_OP_TYPE = sa.Text().with_variant(mysql.CHAR(190), "mysql")
+_BIGGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +100,8 @@ def create(
     connection: Connection, rows: Rows, stage: sa.TableClause, kind: str, tail: str = "", *, tagged: bool = False
 ) -> None:
     """A table with the target's own types and none of its constraints: CREATE TABLE … AS its columns, no rows."""
-    op = (sa.cast("", sa.Text).label(OP),) if rows.target.mode == "changes" else ()
-    tag = (sa.cast(0, sa.BigInteger).label(ATTEMPT),) if tagged else ()
+    op = (sa.cast("", _OP_TYPE).label(OP),) if rows.target.mode == "changes" else ()
+    tag = (sa.cast(_BIGGEST, sa.BigInteger).label(ATTEMPT),) if tagged else ()
     nothing = sa.select(*rows.clause.c, *op, *tag).where(sa.false())
     body = nothing.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
     connection.exec_driver_sql(f"CREATE {kind} TABLE IF NOT EXISTS {quoted(connection, stage)} {tail} AS {body}")

@@ -31,7 +31,7 @@ class Statement:
     def __post_init__(self) -> None:
         if not isinstance(self.text, str) or not self.text.strip():
             raise ConfigurationError(f"tx.execute() takes one SQL statement as text, not {self.text!r}.")
-        if _first_word(self.text) in _CONTROL:
+        if first_word(self.text) in _CONTROL:
             raise ConfigurationError(
                 f"tx.execute({self._shown!r}): the transaction is committed by foreachonce, with the ledger entry; leave "
                 "this statement out."
@@ -54,7 +54,8 @@ class Statement:
         return first if len(first) <= SHOWN else f"{first[:SHOWN]}…"
 
 
-def _first_word(text: str) -> str:
+def first_word(text: str) -> str:
+    """A statement's first word in lower case, past blanks and comments; empty where it begins with none."""
     start = 0
     while found := _COMMENT.match(text, start):
         start = found.end()

@@ -133,6 +133,7 @@ def columns_of(
             )
     if target.is_keyed:
         _check_key(inspector, target)
+    database.check_table(connection, target.table, target.schema, frame.fieldNames(), target.key)
     return {field.name: found[field.name]["type"] for field in frame.fields}
 
 
@@ -196,9 +197,11 @@ def _create(connection: Connection, database: Database, target: Target, frame: S
                 f"table {target}: no column type holds the frame's {field.name!r} ({field.dataType.simpleString()}); "
                 "cast it, for example to string."
             )
-        columns.append(sa.Column(field.name, column_type, primary_key=field.name in target.key, autoincrement=False))
+        is_key = field.name in target.key
+        column_type = database.key_type(connection, column_type) if is_key else column_type
+        columns.append(sa.Column(field.name, column_type, primary_key=is_key, autoincrement=False))
     database.lock_schema(connection)
-    table = sa.Table(target.table, sa.MetaData(), *columns, schema=target.schema)
+    table = sa.Table(target.table, sa.MetaData(), *columns, schema=target.schema, **database.table_options)
     table.create(connection, checkfirst=True)
 
 

@@ -9,8 +9,16 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from foreachonce.errors import ConfigurationError
+from foreachonce.sql.connectorj import from_connector
 
-DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg", "sqlite": "sqlite+pysqlite"}
+DRIVERS = {
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+    "sqlite": "sqlite+pysqlite",
+    # SQLAlchemy asks the server which of the two it is.
+    "mysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+}
 
 # What pgjdbc calls a parameter, and what libpq calls it; None where COPY has no use for it.
 # Source: https://jdbc.postgresql.org/documentation/use/ and libpq's "Parameter Key Words".
@@ -33,7 +41,7 @@ PGJDBC = {
 
 
 def parse_url(text: object) -> URL:
-    """Understand ``postgresql://…``, ``postgres://…``, ``sqlite:///…`` and their ``jdbc:`` forms.
+    """Understand ``postgresql://…``, ``postgres://…``, ``mysql://…``, ``mariadb://…``, ``sqlite:///…`` and the ``jdbc:`` forms.
 
     Raises:
         ConfigurationError: not a text, not an address, or of a database that is not supported. Never names the secret.
@@ -49,12 +57,12 @@ def parse_url(text: object) -> URL:
     except (ArgumentError, ValueError):
         # The parser's own message would repeat the text, and with it the password.
         raise ConfigurationError(
-            "url= is not a database address; expected is postgresql://user:password@host:port/database or "
-            "sqlite:///path. A password with special characters must be percent-encoded."
+            "url= is not a database address; expected is postgresql://user:password@host:port/database, "
+            "mysql://user:password@host:port/database or sqlite:///path. A password with special characters must be percent-encoded."
         ) from None
     name = url.drivername.split("+")[0]
     if name not in DRIVERS:
-        raise ConfigurationError(f"url= names the database {name!r}; supported are postgresql and sqlite.")
+        raise ConfigurationError(f"url= names the database {name!r}; supported are postgresql, mysql, mariadb and sqlite.")
     if name == "sqlite" and url.host is not None:
         raise ConfigurationError("url= has a host, and SQLite has none: a path takes three slashes, sqlite:///path.")
     if name == "sqlite" and url.database in (None, "", ":memory:"):
@@ -63,7 +71,9 @@ def parse_url(text: object) -> URL:
     if name == "sqlite":
         # A relative path would mean another file in a process that was started elsewhere.
         return url.set(database=os.path.abspath(str(url.database)))
-    return _from_jdbc(url) if is_jdbc else url
+    if not is_jdbc:
+        return url
+    return _from_jdbc(url) if name == "postgresql" else _from_connector(url)
 
 
 def _plain(text: str) -> str:
@@ -93,6 +103,12 @@ def _from_jdbc(url: URL) -> URL:
     if schema is not None:
         known["options"] = f"-csearch_path={schema}"
     return url.set(username=_one(user), password=_one(password), query=known)
+
+
+def _from_connector(url: URL) -> URL:
+    query = {name: str(_one(value)) for name, value in url.query.items()}
+    user, password = query.pop("user", url.username), query.pop("password", url.password)
+    return url.set(username=user, password=password, query=from_connector(query))
 
 
 def _one(value: str | tuple[str, ...] | None) -> str | None:

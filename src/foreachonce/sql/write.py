@@ -76,6 +76,8 @@ def _load_by_key(connection: Connection, batch: Batch, rows: Rows, batches: Iter
     shape = sha256("/".join([str(rows.target), *rows.staged]).encode()).hexdigest()[:12]
     stage = sa.table(f"{PREFIX}{shape}", *(sa.column(name) for name in rows.staged))
     create(connection, rows, stage, "TEMPORARY", batch.database.temporary)
+    if not batch.database.empties_temporary:
+        connection.execute(sa.delete(stage))
     count = batch.database.load(connection, stage, rows.staged, batches)
     insert(connection, batch, rows, sa.select(*stage.c))
     return count

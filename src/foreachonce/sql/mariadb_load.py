@@ -1,0 +1,202 @@
+"""Rows into MariaDB and MySQL: LOAD DATA LOCAL INFILE out of memory, or INSERTs where the server does not allow it.
+
+LOAD DATA LOCAL makes warnings of errors and goes on, whatever the mode: a row whose key is there is left out, a text that is
+too long is cut, a word in a number's column becomes 0. So every warning, and every row that is missing, is an error here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.sql.expression import TableClause
+
+from foreachonce.errors import WriteFailed
+from foreachonce.sql.background import each_in_background
+from foreachonce.sql.mariadb_errors import without_values
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# The backslash comes first: it begins what stands for the others.
+_ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\0", "\\0"))
+# An INSERT stays well below max_allowed_packet, which is 16 MB by default on MariaDB and was 4 MB on older MySQLs.
+_INSERT_ROWS, _INSERT_BYTES = 500, 1_000_000
+
+
+def load(connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]) -> int:
+    """Write the batches into the table, and return the number of rows.
+
+    Raises:
+        WriteFailed: the server took a row in another form, or not at all.
+    """
+    rest = iter(batches)
+    first = next(rest, None)
+    if first is None:
+        return 0
+    loader = _Loader(connection, table, columns, first.schema)
+    everything = chain([first], rest)
+    return loader.by_file(everything) if loader.may_send_files() else loader.by_insert(everything)
+
+
+class _Loader:
+    def __init__(self, connection: Connection, table: TableClause, columns: Sequence[str], schema: pa.Schema) -> None:
+        import pyarrow as pa
+
+        quote = connection.dialect.identifier_preparer
+        self._driver: Any = connection.connection.driver_connection
+        self._table, self._into = table, quote.format_table(table)
+        self._columns, self._names = columns, [quote.quote_identifier(name) for name in columns]
+        self._is_binary = [pa.types.is_binary(kind) or pa.types.is_large_binary(kind) for kind in schema.types]
+
+    def may_send_files(self) -> bool:
+        """Whether the server allows it; an address with local_infile=0 forbids it on this side."""
+        if not self._driver._local_infile:
+            return False
+        with self._driver.cursor() as cursor:
+            cursor.execute("select @@local_infile")
+            return bool(cursor.fetchone()[0])
+
+    def by_file(self, batches: Iterable[pa.RecordBatch]) -> int:
+        """The driver opens the path that the server names, so it is given that of a pipe, which is filled meanwhile."""
+        count, taken = 0, 0
+
+        def counted() -> Iterator[pa.RecordBatch]:
+            nonlocal count
+            for batch in batches:
+                count += batch.num_rows
+                yield batch
+
+        reading, writing = os.pipe()
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            loading = thread.submit(self._read_pipe, reading)
+            try:
+                with open(writing, "wb") as pipe:
+                    each_in_background(lambda batch: pipe.writelines([self._lines(batch)]), counted())
+            except BrokenPipeError:
+                # The server has refused the statement, and says why.
+                pass
+            taken = loading.result()
+        if taken != count:
+            raise WriteFailed(f"table {self._table.name}: the server took {taken} of {count} rows; nothing was written.")
+        return count
+
+    def _read_pipe(self, reading: int) -> int:
+        try:
+            with self._driver.cursor() as cursor:
+                # With arguments, if only none: a name that is quoted by SQLAlchemy has its percent signs doubled.
+                taken = cursor.execute(self._statement(reading), ())
+                self._refuse_warnings(cursor)
+                return int(taken)
+        finally:
+            os.close(reading)
+
+    def _statement(self, reading: int) -> str:
+        # Bytes that are no text go as hexadecimal digits.
+        fields = [f"@c{place}" if flag else name for place, (name, flag) in enumerate(self._each())]
+        values = [f"{name} = unhex(@c{place})" for place, (name, flag) in enumerate(self._each()) if flag]
+        return (
+            f"LOAD DATA LOCAL INFILE '/dev/fd/{reading}' INTO TABLE {self._into} CHARACTER SET utf8mb4 "
+            r"FIELDS TERMINATED BY '\t' ENCLOSED BY '' ESCAPED BY '\\' LINES TERMINATED BY '\n' STARTING BY '' "
+            f"({', '.join(fields)}){' SET ' if values else ''}{', '.join(values)}"
+        )
+
+    def _each(self) -> Iterator[tuple[str, bool]]:
+        return zip(self._names, self._is_binary, strict=True)
+
+    def by_insert(self, batches: Iterable[pa.RecordBatch]) -> int:
+        """Statements of many rows each, with the values bound."""
+        count = 0
+        one = f"({', '.join(['%s'] * len(self._names))})"
+        into = f"INSERT INTO {self._into} ({', '.join(self._names)}) VALUES "  # noqa: S608 - quoted names
+        with self._driver.cursor() as cursor:
+            for rows in self._portions(batches):
+                cursor.execute(into + ", ".join([one] * len(rows)), list(chain.from_iterable(rows)))
+                self._refuse_warnings(cursor)
+                count += len(rows)
+        return count
+
+    def _portions(self, batches: Iterable[pa.RecordBatch]) -> Iterator[list[tuple[Any, ...]]]:
+        for batch in batches:
+            each = max(1, batch.nbytes // max(1, batch.num_rows))
+            size = max(1, min(_INSERT_ROWS, _INSERT_BYTES // each))
+            for start in range(0, batch.num_rows, size):
+                values = (column.to_pylist() for column in self._plain(batch.slice(start, size)))
+                yield list(zip(*values, strict=True))
+
+    def _refuse_warnings(self, cursor: Any) -> None:
+        if not cursor.warning_count:
+            return
+        cursor.execute("show warnings limit 1")
+        found = cursor.fetchone()
+        words = f"{found[2]} ({found[1]})" if found else "a warning that it does not tell"
+        raise WriteFailed(
+            f"table {self._table.name}: a row did not go in as it is, so nothing was written: {without_values(words)}"
+        )
+
+    def _lines(self, batch: pa.RecordBatch) -> memoryview:
+        """The batch as LOAD DATA reads it, by Arrow's kernels alone."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if not batch.num_rows:
+            return memoryview(b"")
+        fields = [_escaped(column, kind) for column, kind in zip(self._plain(batch), batch.schema.types, strict=True)]
+        rows = pc.binary_join_element_wise(*fields, _text("\t"), null_handling="replace", null_replacement="\\N")
+        lines = pc.binary_join_element_wise(rows, _text(""), _text("\n"))
+        _, offsets, data = lines.buffers()
+        ends = pa.Array.from_buffers(pa.int64(), len(lines) + 1, [None, offsets], offset=lines.offset)
+        return memoryview(data)[ends[0].as_py() : ends[-1].as_py()]
+
+    def _plain(self, batch: pa.RecordBatch) -> list[pa.Array]:
+        self._refuse_unheld_numbers(batch)
+        return [_plain(column) for column in batch.columns]
+
+    def _refuse_unheld_numbers(self, batch: pa.RecordBatch) -> None:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        for name, column in zip(self._columns, batch.columns, strict=True):
+            if pa.types.is_floating(column.type) and pc.all(pc.is_finite(column)).as_py() is False:
+                raise WriteFailed(
+                    f"table {self._table.name}: column {name!r} of this batch has NaN or an infinity, which MariaDB and MySQL "
+                    "cannot hold; replace it in the frame, for example by NULL. Nothing was written."
+                )
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """The column as texts, or as bytes where it has bytes."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return column
+    if pa.types.is_timestamp(kind):
+        # Instants are kept in UTC; Spark sends them in the session's time zone, which Arrow's texts would name.
+        utc = column.cast(pa.timestamp("us", kind.tz and "UTC"))
+        column = utc.cast(pa.int64()).cast(pa.timestamp("us"))
+    elif pa.types.is_boolean(kind):
+        column = column.cast(pa.int8())
+    return column.cast(pa.large_string())
+
+
+def _escaped(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        return pa.array([None if value is None else value.hex() for value in column.to_pylist()], pa.large_string())
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        for plain, escape in _ESCAPES:
+            column = pc.replace_substring(column, plain, escape)
+    return column
+
+
+def _text(value: str) -> pa.Scalar:
+    import pyarrow as pa
+
+    return pa.scalar(value, pa.large_string())
