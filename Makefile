@@ -20,6 +20,7 @@ demo: setup ## Kill a streaming job over and over, and count its rows (SINK=sqli
 
 test: setup ## Run every test, against real databases
 	@sh tools/java.sh
+	@sh tools/mariadb.sh
 	@$(RUN) -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 ##@ Work on it
@@ -34,10 +35,12 @@ soak: setup ## Kill drivers at ROUNDS seeded moments on each database (SEED repe
 
 connect: setup ## Run the whole contract on Spark Connect
 	@sh tools/java.sh
+	@sh tools/mariadb.sh
 	@$(RUN) -m pytest tests/connect $(ARGS)
 
 mutants: setup ## Break each guarantee by hand, and see its tests fail (NAMES picks some)
 	@sh tools/java.sh
+	@sh tools/mariadb.sh
 	@$(RUN) -m tests.mutants $(NAMES)
 
 lint: setup ## Check style and types

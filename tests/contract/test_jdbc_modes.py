@@ -1,4 +1,4 @@
-"""Overwrite, streams of changes, and merges that leave unchanged rows alone; on both databases and both paths."""
+"""Overwrite, streams of changes, and merges that leave unchanged rows alone; on every database and path."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_unchanged_rows_are_not_rewritten(write, url, query):
 def test_batches_of_a_run_make_no_tables_and_open_no_connections(write, url, query):
     """Ten batches, and the catalog has grown as by one; the server has no more sessions than after the first."""
     if not url.startswith("postgresql"):
-        pytest.skip("SQLite's catalog is its file")
+        pytest.skip("asks PostgreSQL's catalog")
     keywords = {"mode": "merge", "key": "id", "schema": "id int, v string"}
     write([(1, "a")], [(2, "b")], **keywords)
     names = "select max(oid::bigint) from pg_class"

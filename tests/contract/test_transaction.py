@@ -53,7 +53,7 @@ def test_steps_are_done_in_order(stream, url, query):
     def write(df, batch_id, tx):
         tx.execute("insert into t values (0, 'first')")
         tx.append(df.select("id", "value"), table="t")
-        tx.execute("update t set value = 'seen ' || id")
+        tx.execute("update t set value = " + ("concat('seen ', id)" if url.startswith("mysql") else "'seen ' || id"))
         tx.append(df.select((df.id + 10).alias("id"), "value"), table="t")
 
     stream.feed([1])
@@ -79,8 +79,12 @@ def test_failure_leaves_nothing_behind(stream, url, tables, query, failure):
     assert tables() == before
     stream.run(shop(url))
     assert tables() == ([1, 2, 3], [(1, 1), (2, 1), (3, 1)], [(1,)])
-    names = "sqlite_master where name like" if url.startswith("sqlite") else "pg_tables where tablename like"
-    assert query(f"select * from {names} 'foreachonce_stage%'") == []
+    names = {
+        "sqlite": "sqlite_master where name like",
+        "postgresql": "pg_tables where tablename like",
+        "mysql": "information_schema.tables where table_schema = database() and table_name like",
+    }
+    assert query(f"select * from {names[url.partition(':')[0]]} 'foreachonce_stage%'") == []
 
 
 def test_frame_is_computed_once_and_let_go(stream, url, spark):

@@ -84,7 +84,7 @@ def test_import_loads_no_driver_and_starts_no_spark():
     code = """
 import foreachonce, sys
 loaded = {name.partition(".")[0] for name in sys.modules}
-assert not loaded & {"psycopg", "psycopg_binary", "psycopg2", "pandas", "pytest"}, loaded
+assert not loaded & {"psycopg", "psycopg_binary", "psycopg2", "pymysql", "pandas", "pytest"}, loaded
 from pyspark import SparkContext
 assert SparkContext._gateway is None and SparkContext._active_spark_context is None
 """
@@ -92,16 +92,19 @@ assert SparkContext._gateway is None and SparkContext._active_spark_context is N
     assert done.returncode == 0, done.stderr
 
 
-def test_missing_driver_of_postgresql_says_what_to_install():
-    code = """
+@pytest.mark.parametrize(("kind", "driver", "extra"), [
+    ("postgresql", "psycopg", "postgres"), ("mysql", "pymysql", "mariadb"), ("mariadb", "pymysql", "mariadb"),
+])  # fmt: skip
+def test_missing_driver_says_what_to_install(kind, driver, extra):
+    code = f"""
 import sys
-sys.modules["psycopg"] = None
+sys.modules["{driver}"] = None
 from foreachonce import JdbcSink, SinkUnavailable
-sink = JdbcSink("postgresql://app@127.0.0.1:1/shop", table="orders", stream="s")
+sink = JdbcSink("{kind}://app@127.0.0.1:1/shop", table="orders", stream="s")
 try:
     sink.ledger.head("s")
 except SinkUnavailable as error:
-    assert "pip install 'foreachonce[postgres]'" in str(error), error
+    assert "pip install 'foreachonce[{extra}]'" in str(error), error
 else:
     sys.exit("no error")
 """

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 from pyspark.sql import types as T
+from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.types import NullType
 
+from foreachonce.sql.mariadb import MariaDb
 from foreachonce.sql.postgres import Postgres
 from foreachonce.sql.sqlite import Sqlite
 from foreachonce.sql.types import digits, name_of, numeric_holds
@@ -91,13 +93,13 @@ def test_numeric_column_needs_the_digits_on_both_sides_of_the_point(precision, s
 # --- new columns -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("database", [Postgres(), Sqlite()], ids=["postgres", "sqlite"])
+@pytest.mark.parametrize("database", [Postgres(), Sqlite(), MariaDb()], ids=["postgres", "sqlite", "mariadb"])
 @pytest.mark.parametrize("data_type", everything, ids=ids)
 def test_column_that_is_made_for_a_type_holds_it(database, data_type):
     assert database.holds(database.column_type(data_type), data_type)
 
 
-@pytest.mark.parametrize("database", [Postgres(), Sqlite()], ids=["postgres", "sqlite"])
+@pytest.mark.parametrize("database", [Postgres(), Sqlite(), MariaDb()], ids=["postgres", "sqlite", "mariadb"])
 @pytest.mark.parametrize("data_type", [INTERVAL, T.YearMonthIntervalType(), VOID], ids=ids)
 def test_type_without_a_column_type_gets_none(database, data_type):
     assert database.column_type(data_type) is None
@@ -221,6 +223,45 @@ def test_sqlite_column_that_would_change_something_is_refused(column, data_type)
 ], ids=ids)  # fmt: skip
 def test_sqlite_column_that_changes_something_unseen_is_refused(column, data_type):
     assert not Sqlite().holds(column, data_type)
+
+
+@pytest.mark.parametrize(("data_type", "expected"), [
+    (BYTE, "TINYINT"), (SHORT, "SMALLINT"), (INT, "INTEGER"), (LONG, "BIGINT"), (FLOAT, "DOUBLE"), (DOUBLE, "DOUBLE"),
+    (BOOLEAN, "TINYINT(1)"), (STRING, "LONGTEXT"), (T.VarcharType(3), "LONGTEXT"), (BINARY, "LONGBLOB"), (DATE, "DATE"),
+    (INSTANT, "DATETIME(6)"), (WALL, "DATETIME(6)"), (decimal(38, 18), "DECIMAL(38, 18)"), (INTS, "JSON"), (MAP, "JSON"),
+], ids=ids)  # fmt: skip
+def test_mariadb_column_is_of_a_type_that_changes_no_value(data_type, expected):
+    assert MariaDb().column_type(data_type).compile(dialect=mysql.dialect()) == expected
+
+
+def test_mariadb_has_no_column_for_more_than_30_digits_after_the_point():
+    assert MariaDb().column_type(decimal(38, 31)) is None
+    assert MariaDb().column_type(decimal(38, 30)) is not None
+
+
+@pytest.mark.parametrize(("column", "data_type"), [
+    (mysql.TINYINT(), BYTE), (mysql.SMALLINT(), BYTE), (mysql.MEDIUMINT(), SHORT), (mysql.INTEGER(), INT),
+    (mysql.BIGINT(), LONG), (mysql.DECIMAL(19, 0), LONG), (mysql.DECIMAL(12, 4), decimal(10, 2)), (mysql.FLOAT(), FLOAT),
+    (mysql.DOUBLE(), FLOAT), (mysql.TINYINT(display_width=1), BOOLEAN), (mysql.VARCHAR(3), STRING), (mysql.TEXT(), STRING),
+    (mysql.TINYTEXT(), STRING), (mysql.LONGTEXT(), STRUCT), (mysql.JSON(), MAP), (mysql.VARBINARY(3), BINARY),
+    (mysql.BLOB(), BINARY), (mysql.DATE(), DATE), (mysql.DATETIME(fsp=6), INSTANT), (mysql.DATETIME(fsp=6), WALL),
+], ids=ids)  # fmt: skip
+def test_mariadb_column_holds_every_value(column, data_type):
+    assert MariaDb().holds(column, data_type)
+
+
+@pytest.mark.parametrize(("column", "data_type"), [
+    (mysql.TINYINT(), SHORT), (mysql.MEDIUMINT(), INT), (mysql.INTEGER(), LONG), (mysql.BIGINT(unsigned=True), INT),
+    (mysql.DECIMAL(10, 0), LONG), (mysql.DECIMAL(10, 2), decimal(10, 3)), (mysql.DECIMAL(12, 2, unsigned=True), decimal(4, 2)),
+    (mysql.DOUBLE(), LONG), (mysql.DOUBLE(), INT), (mysql.FLOAT(), DOUBLE), (mysql.DOUBLE(7, 2), DOUBLE),
+    (mysql.FLOAT(7, 2), FLOAT), (mysql.DOUBLE(), decimal(4, 2)), (mysql.BIT(1), BOOLEAN), (mysql.CHAR(3), STRING),
+    (mysql.ENUM("a"), STRING), (mysql.SET("a"), STRING), (mysql.INTEGER(), STRING), (mysql.BLOB(), STRING),
+    (mysql.TEXT(), BINARY), (mysql.BINARY(3), BINARY), (mysql.DATETIME(), INSTANT), (mysql.DATETIME(fsp=3), WALL),
+    (mysql.TIMESTAMP(fsp=6), INSTANT), (mysql.TIMESTAMP(), WALL), (mysql.DATE(), INSTANT), (mysql.DATETIME(fsp=6), DATE),
+    (mysql.YEAR(), INT), (NullType(), STRING), (mysql.TEXT(), INTERVAL), (mysql.LONGTEXT(), INT),
+], ids=ids)  # fmt: skip
+def test_mariadb_column_that_would_change_something_is_refused(column, data_type):
+    assert not MariaDb().holds(column, data_type)
 
 
 @pytest.mark.skipif(not hasattr(T, "VariantType"), reason="Spark 3.5 has no variants")

@@ -27,6 +27,20 @@ SECRET = "hunter2"  # in every address below that holds a password
     ("jdbc:postgresql://db/shop?sslmode=require", "postgresql+psycopg://db/shop?sslmode=require"),
     ("jdbc:postgresql://db/shop?ApplicationName=a&connectTimeout=9",
      "postgresql+psycopg://db/shop?application_name=a&connect_timeout=9"),
+    ("mysql://app:hunter2@db:3307/shop?ssl_ca=/ca.pem", "mysql+pymysql://app:hunter2@db:3307/shop?ssl_ca=/ca.pem"),
+    ("mariadb://app@db/shop", "mysql+pymysql://app@db/shop"),
+    ("mysql+mysqldb://app@db/shop", "mysql+pymysql://app@db/shop"),
+    ("jdbc:mysql://db:3307/shop?user=app&password=hunter2", "mysql+pymysql://app:hunter2@db:3307/shop"),
+    ("jdbc:mariadb://db/shop?user=app&password=p%40w", "mysql+pymysql://app:p%40w@db/shop"),
+    ("jdbc:mysql://db/shop?connectTimeout=9500", "mysql+pymysql://db/shop?connect_timeout=9"),
+    ("jdbc:mysql://db/shop?connectTimeout=1", "mysql+pymysql://db/shop?connect_timeout=1"),
+    ("jdbc:mysql://db/shop?rewriteBatchedStatements=true&serverTimezone=UTC&useSSL=false", "mysql+pymysql://db/shop"),
+    ("jdbc:mysql://db/shop?useSSL=true", "mysql+pymysql://db/shop?ssl_check_hostname=false"),
+    ("jdbc:mysql://db/shop?sslMode=REQUIRED", "mysql+pymysql://db/shop?ssl_check_hostname=false"),
+    ("jdbc:mariadb://db/shop?sslMode=verify-ca&serverSslCert=/ca.pem",
+     "mysql+pymysql://db/shop?ssl_check_hostname=false&ssl_ca=/ca.pem"),
+    ("jdbc:mariadb://db/shop?sslMode=verify-full&serverSslCert=/ca.pem",
+     "mysql+pymysql://db/shop?ssl_check_hostname=true&ssl_ca=/ca.pem"),
     ("sqlite:////data/shop.db", "sqlite+pysqlite:////data/shop.db"),
     ("jdbc:sqlite:/data/shop.db", "sqlite+pysqlite:////data/shop.db"),
     ("jdbc:sqlite:////data/shop.db", "sqlite+pysqlite:////data/shop.db"),
@@ -87,13 +101,12 @@ def test_forgotten_slash_is_told_as_such():
 
 
 @pytest.mark.parametrize(("text", "name"), [
-    ("mysql+pymysql://app:hunter2@db/shop", "mysql"),
-    ("jdbc:mysql://db/shop?user=app&password=hunter2", "mysql"),
+    ("mssql+pymssql://app:hunter2@db/shop", "mssql"),
     ("oracle://app:hunter2@db/shop", "oracle"),
     ("https://app:hunter2@example.com/", "https"),
 ])  # fmt: skip
 def test_unknown_database_is_named_beside_those_that_work(text, name):
-    with pytest.raises(ConfigurationError, match=f"^url= names the database '{name}'; .*postgresql and sqlite"):
+    with pytest.raises(ConfigurationError, match=f"^url= names the database '{name}'; .*postgresql, mysql, mariadb and sqlite"):
         parse_url(text)
 
 
@@ -102,6 +115,25 @@ def test_unknown_jdbc_parameter_is_named_without_its_value(parameter):
     with pytest.raises(ConfigurationError, match=f"^url= has the JDBC parameter '{parameter}'") as caught:
         parse_url(f"jdbc:postgresql://db/shop?user=app&{parameter}={SECRET}")
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("parameter", ["allowMultiQueries", "trustCertificateKeyStorePassword", "init_command"])
+def test_unknown_parameter_of_connector_j_is_named_without_its_value(parameter):
+    with pytest.raises(ConfigurationError, match=f"^url= has the JDBC parameter '{parameter}'.*mysql://") as caught:
+        parse_url(f"jdbc:mysql://db/shop?user=app&{parameter}={SECRET}")
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["VERIFY_CA", "VERIFY_IDENTITY", "verify-full"])
+def test_connector_j_that_would_check_by_javas_store_is_refused(mode):
+    """Without the authority's certificate PyMySQL would check nothing."""
+    with pytest.raises(ConfigurationError, match="ssl_ca="):
+        parse_url(f"jdbc:mysql://db/shop?sslMode={mode}")
+
+
+def test_unknown_mode_of_tls_is_refused():
+    with pytest.raises(ConfigurationError, match="sslMode="):
+        parse_url("jdbc:mysql://db/shop?sslMode=hunter2")
 
 
 @pytest.mark.parametrize("text", [
@@ -114,6 +146,7 @@ def test_unknown_jdbc_parameter_is_named_without_its_value(parameter):
     "://app:hunter2@db",
     "host=db user=app password=hunter2",
     "jdbc:postgresql:shop?password=hunter2",
+    "jdbc:mysql:replication://app:hunter2@db/shop",
     "jdbc:oracle:thin:app/hunter2@db:1521:x",
     "jdbc:jdbc:postgresql://app:hunter2@db/shop",
 ])  # fmt: skip
@@ -136,6 +169,7 @@ def test_what_is_no_text_is_refused_by_its_type(value):
     ("postgresql://app:hunter2@db:5433/shop?sslpassword=hunter2", "postgresql://app:***@db:5433/shop"),
     ("postgresql://db/shop?user=app&password=hunter2", "postgresql://db/shop"),
     ("jdbc:postgresql://db/shop?user=app&password=hunter2", "postgresql://app:***@db/shop"),
+    ("jdbc:mariadb://db/shop?user=app&password=hunter2", "mysql://app:***@db/shop"),
     ("sqlite:////data/shop.db", "sqlite:////data/shop.db"),
 ])  # fmt: skip
 def test_address_is_shown_without_its_secrets(text, expected):

@@ -54,8 +54,8 @@ def from_connector(query: dict[str, str]) -> dict[str, str]:
         found["connect_timeout"] = str(max(1, int(milliseconds) // 1000))
     if given:
         raise ConfigurationError(
-            f"url= has the JDBC parameter {min(given)!r}, which has no counterpart here; write the address as mysql://…, with "
-            "PyMySQL's parameters."
+            f"url= has the JDBC parameter {min(given)!r}, which has no counterpart here; write the address as mysql://…, "
+            "with PyMySQL's parameters."
         )
     return found
 

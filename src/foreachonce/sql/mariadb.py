@@ -119,9 +119,10 @@ class MariaDb:
         """One statement: PyMySQL asks the server to take no more. Whatever commits by itself is refused before it does."""
         word = first_word(statement.text)
         if word not in _IN_TRANSACTION:
+            allowed = ", ".join(_IN_TRANSACTION).upper()
             raise ConfigurationError(
-                f"tx.execute(): a statement that begins with {word.upper() or 'no word'!r} may commit by itself on MariaDB and "
-                f"MySQL, and half a batch with it; allowed are {', '.join(_IN_TRANSACTION).upper()}. Nothing was written."
+                f"tx.execute(): a statement that begins with {word.upper() or 'no word'!r} may commit by itself on MariaDB "
+                f"and MySQL, and half a batch with it; allowed are {allowed}. Nothing was written."
             )
         connection.execute(statement, dict(parameters))
 

@@ -163,8 +163,8 @@ class _Loader:
         for name, column in zip(self._columns, batch.columns, strict=True):
             if pa.types.is_floating(column.type) and pc.all(pc.is_finite(column)).as_py() is False:
                 raise WriteFailed(
-                    f"table {self._table.name}: column {name!r} of this batch has NaN or an infinity, which MariaDB and MySQL "
-                    "cannot hold; replace it in the frame, for example by NULL. Nothing was written."
+                    f"table {self._table.name}: column {name!r} of this batch has NaN or an infinity, which MariaDB and "
+                    "MySQL cannot hold; replace it in the frame, for example by NULL. Nothing was written."
                 )
 
 

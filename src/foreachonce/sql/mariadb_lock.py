@@ -1,4 +1,4 @@
-"""Locks of a stream that many transactions share and one can take from them, made of GET_LOCK, which knows exclusive ones only.
+"""Locks of a stream that many transactions share and one can take from them; made of GET_LOCK, whose locks are exclusive.
 
 Each transaction that writes holds one of a fixed number of named locks, its slot; it takes it while it holds the gate. Who
 takes the stream over keeps the gate, so that nobody new comes in, and ends the sessions that hold a slot. The server tells
@@ -26,7 +26,7 @@ _SEIZE_SECONDS = 30
 _GATE_SECONDS = 60
 _NO_SUCH_THREAD = 1094
 
-# One statement, so that no crash lies between its parts: 1 the slot is held, 0 somebody else has it, NULL the gate is closed.
+# One statement, so that no crash lies between: 1 the slot is held, 0 somebody else has it, NULL the gate stays closed.
 # IF, because it alone fixes the order in which its parts are computed.
 _ENTER = sa.text("""
     select if(get_lock(:gate, :seconds) = 1,

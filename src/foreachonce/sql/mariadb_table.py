@@ -60,7 +60,7 @@ def _check_engine(connection: Connection, place: dict[str, str | None], name: st
     if transactions != "YES":
         what = f"has the engine {engine}, which knows no transactions" if engine else "is a view, or has no engine"
         raise FrameError(
-            f"table {name} {what}: half a batch could stay in it. Write into a table of InnoDB: alter table {name} engine=InnoDB."
+            f"table {name} {what}: half a batch could stay in it. It must be InnoDB's: alter table {name} engine=InnoDB."
         )
 
 
@@ -69,8 +69,8 @@ def _check_texts(name: str, columns: Sequence[str], found: dict[str, _Column]) -
         charset = found[column].charset if column in found else None
         if charset not in (None, _WHOLE_UNICODE):
             raise FrameError(
-                f"table {name}: column {column!r} has the character set {charset}, which lacks characters that Spark's texts "
-                f"may have; alter table {name} convert to character set utf8mb4."
+                f"table {name}: column {column!r} has the character set {charset}, which lacks characters that Spark's "
+                f"texts may have; alter table {name} convert to character set utf8mb4."
             )
 
 
@@ -96,12 +96,11 @@ def _check_indexes(
     indexes: dict[str, list[tuple[str | None, int | None]]] = {}
     for index, column, part in connection.execute(_INDEXES, place):
         indexes.setdefault(index, []).append((column, part))
-    wanted = [index for index, parts in indexes.items() if _is_on(parts, key)]
-    if not wanted:
+    if not any(_is_on(parts, key) for parts in indexes.values()):
         raise FrameError(f"table {name} has no unique index on all of key=({', '.join(key)}), only on a part of a column.")
     for index, parts in indexes.items():
         is_numbered = any(column in found and found[column].counts and column not in columns for column, _ in parts)
-        if index not in wanted and not _is_on(parts, key) and not is_numbered:
+        if not _is_on(parts, key) and not is_numbered:
             raise FrameError(
                 f"table {name} has the unique index {index} beside the one on key=({', '.join(key)}): the database would "
                 "update a row of another key that it finds by that. Drop it, or make it an index that is not unique."

@@ -66,7 +66,7 @@ def holds(column: SqlType, data_type: DataType) -> bool:
         return isinstance(column, wide) and not is_rounding
     if name in ("timestamp", "timestamp_ntz"):
         # A TIMESTAMP ends in 2038, and LOAD DATA makes a NULL the present time where the column is NOT NULL.
-        return isinstance(column, mysql.DATETIME) and column.fsp == 6  # noqa: PLR2004 - microseconds
+        return isinstance(column, mysql.DATETIME) and column.fsp == 6
     if name == "string" or name in NESTED:
         # CHAR drops blanks at the end; ENUM and SET do not tell upper case from lower.
         return isinstance(column, _TEXTS)

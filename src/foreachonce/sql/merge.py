@@ -84,7 +84,7 @@ def _winners(rows: Rows, source: sa.Select[Any], *more: str) -> sa.Select[Any]:
     if not rows.target.order_by:
         return source
     # NULL is least; not every database knows NULLS LAST.
-    each = [sa.column(name) for name in rows.target.order_by]
+    each: list[sa.ColumnClause[Any]] = [sa.column(name) for name in rows.target.order_by]
     best = [order for column in each for order in (column.is_(None), column.desc())]
     rank = sa.func.rank().over(partition_by=[sa.column(name) for name in rows.target.key], order_by=best)
     ranked = source.add_columns(rank.label("foreachonce_rank")).subquery("ranked")

@@ -201,7 +201,8 @@ def _create(connection: Connection, database: Database, target: Target, frame: S
         column_type = database.key_type(connection, column_type) if is_key else column_type
         columns.append(sa.Column(field.name, column_type, primary_key=is_key, autoincrement=False))
     database.lock_schema(connection)
-    table = sa.Table(target.table, sa.MetaData(), *columns, schema=target.schema, **database.table_options)
+    options: dict[str, Any] = dict(database.table_options)
+    table = sa.Table(target.table, sa.MetaData(), *columns, schema=target.schema, **options)
     table.create(connection, checkfirst=True)
 
 

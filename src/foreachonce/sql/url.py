@@ -41,7 +41,7 @@ PGJDBC = {
 
 
 def parse_url(text: object) -> URL:
-    """Understand ``postgresql://…``, ``postgres://…``, ``mysql://…``, ``mariadb://…``, ``sqlite:///…`` and the ``jdbc:`` forms.
+    """Understand ``postgresql:``, ``postgres:``, ``mysql:``, ``mariadb:`` and ``sqlite:``, and any of them after ``jdbc:``.
 
     Raises:
         ConfigurationError: not a text, not an address, or of a database that is not supported. Never names the secret.
@@ -58,7 +58,8 @@ def parse_url(text: object) -> URL:
         # The parser's own message would repeat the text, and with it the password.
         raise ConfigurationError(
             "url= is not a database address; expected is postgresql://user:password@host:port/database, "
-            "mysql://user:password@host:port/database or sqlite:///path. A password with special characters must be percent-encoded."
+            "mysql://user:password@host:port/database or sqlite:///path. A password with special characters must be "
+            "percent-encoded."
         ) from None
     name = url.drivername.split("+")[0]
     if name not in DRIVERS:

@@ -58,8 +58,8 @@ def mariadb() -> Iterator[str]:
             yield url
     else:
         raise NoMariaDb(
-            f"no MariaDB: {VARIABLE} is not set, no Docker engine answers, and mariadbd and mariadb-install-db are not on this "
-            "machine. Any one of them will do; tools/mariadb.sh installs the last."
+            f"no MariaDB: {VARIABLE} is not set, no Docker engine answers, and mariadbd and mariadb-install-db are not on "
+            "this machine. Any one of them will do; tools/mariadb.sh installs the last."
         )
 
 
