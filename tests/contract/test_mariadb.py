@@ -50,7 +50,7 @@ def batch(**columns) -> pa.RecordBatch:
     ("varchar(3)", "abc ", "truncated"),
     ("int", "many", "integer"),
     ("int", str(2**31), "range"),
-    ("int check (v < 2)", "2", "CONSTRAINT"),
+    ("int check (v < 1000)", "12345", "CONSTRAINT"),
     ("decimal(5,2)", "1.239", "truncated"),
     ("datetime(6)", "0000-00-00 00:00:00", "v"),
     ("datetime(6)", "2024-02-30 00:00:00", "v"),
@@ -58,7 +58,7 @@ def batch(**columns) -> pa.RecordBatch:
     ("bigint not null", None, "v"),
     ("varchar(9) character set utf8mb3", "😀", "string value"),
     ("varchar(9) character set latin1", "日", "string value"),
-    ("json", "{half", "CONSTRAINT"),
+    ("json", "{half", "json_valid|CONSTRAINT"),
 ])  # fmt: skip
 def test_value_that_would_be_changed_rolls_all_back(way, query, column, value, words):
     query(f"create table t (n int, v {column})")
@@ -66,7 +66,7 @@ def test_value_that_would_be_changed_rolls_all_back(way, query, column, value, w
     with pytest.raises(WriteFailed, match=f"(?i){words}") as caught:
         load(way, batch(n=[1, 2, 3], v=pa.array(values, pa.string())))
     assert query("select * from t") == []
-    assert value is None or value not in str(caught.value).replace("too long", "").replace("table t", "")
+    assert value is None or f"'{value}'" not in str(caught.value)  # the row itself is not for logs
 
 
 def test_key_that_is_there_rolls_all_back(way, query):
