@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 MODEL = "tests/unit/test_model.py"
 JDBC = "tests/contract/test_jdbc_contract.py"
 FUNCTION = "tests/contract/test_function_contract.py"
+MARIADB = "tests/contract/test_mariadb.py"
 MODES = "tests/contract/test_jdbc_modes.py"
 TX = "tests/contract/test_transaction.py"
 
@@ -212,6 +213,79 @@ MUTANTS = [
         "    if entry.run_id == epoch.run_id and entry.sink != str(sink):",
         "    if False:",
         (f"{TX}::test_two_sinks_under_one_name_in_one_function_are_refused",),
+    ),
+    Mutant(
+        "mariadb-warnings",
+        "sql/mariadb_load.py",
+        "        if not cursor.warning_count:",
+        "        if True:",
+        (f"{MARIADB}::test_value_that_would_be_changed_rolls_all_back",),
+    ),
+    Mutant(
+        "mariadb-temporary-rows",
+        "sql/write.py",
+        "    if not batch.database.empties_temporary:",
+        "    if False:",
+        ("tests/contract/test_jdbc_merge.py::test_rows_of_a_known_key_are_updated_and_others_inserted -k mariadb_url",),
+    ),
+    Mutant(
+        "mariadb-truncate",
+        "sql/mariadb.py",
+        'empty: ClassVar[str] = "DELETE FROM"',
+        'empty: ClassVar[str] = "TRUNCATE TABLE"',
+        (f"{JDBC}::TestMariaDbStaged::test_error_at_any_step_writes_once",),
+    ),
+    Mutant(
+        "mariadb-share",
+        "sql/mariadb.py",
+        "        mariadb_lock.share(connection, key)",
+        "        pass",
+        (
+            f"{MARIADB}::test_take_over_ends_the_transaction_that_holds_the_stream",
+            f"{JDBC}::TestMariaDbDirect::test_paused_run_writes_nothing_after_it_was_replaced",
+        ),
+    ),
+    Mutant(
+        "mariadb-gate",
+        "sql/mariadb_lock.py",
+        "    if not _lock_gate(connection, key, _GRACE_SECONDS):",
+        "    if False:",
+        (f"{MARIADB}::test_nobody_comes_in_while_a_stream_is_taken_over",),
+    ),
+    Mutant(
+        "mariadb-release",
+        "sql/mariadb_lock.py",
+        'cursor.execute("select release_all_locks()")',
+        "pass",
+        (f"{MARIADB}::test_transactions_share_a_stream_and_let_it_go_at_their_end",),
+    ),
+    Mutant(
+        "mariadb-engine",
+        "sql/mariadb_table.py",
+        '    if transactions != "YES":',
+        "    if False:",
+        (f"{MARIADB}::test_batch_into_a_table_without_transactions_writes_nothing",),
+    ),
+    Mutant(
+        "mariadb-other-index",
+        "sql/mariadb_table.py",
+        "        if not _is_on(parts, key) and not is_numbered:",
+        "        if False:",
+        (f"{MARIADB}::test_table_that_would_mix_rows_up_is_refused",),
+    ),
+    Mutant(
+        "mariadb-collation",
+        "sql/mariadb.py",
+        'collation="utf8mb4_nopad_bin"',
+        'collation="utf8mb4_general_ci"',
+        (f"{MARIADB}::test_texts_that_spark_tells_apart_are_keys_of_their_own",),
+    ),
+    Mutant(
+        "mariadb-statements",
+        "sql/mariadb.py",
+        "        if word not in _IN_TRANSACTION:",
+        "        if False:",
+        (f"{MARIADB}::test_statement_that_commits_is_refused_before_it_does",),
     ),
 ]
 

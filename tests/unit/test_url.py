@@ -106,7 +106,9 @@ def test_forgotten_slash_is_told_as_such():
     ("https://app:hunter2@example.com/", "https"),
 ])  # fmt: skip
 def test_unknown_database_is_named_beside_those_that_work(text, name):
-    with pytest.raises(ConfigurationError, match=f"^url= names the database '{name}'; .*postgresql, mysql, mariadb and sqlite"):
+    with pytest.raises(
+        ConfigurationError, match=f"^url= names the database '{name}'; .*postgresql, mysql, mariadb and sqlite"
+    ):
         parse_url(text)
 
 
