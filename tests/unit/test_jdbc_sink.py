@@ -17,7 +17,7 @@ SQLITE = "sqlite:////data/shop.db"
 @pytest.mark.parametrize(("keywords", "named"), [
     ({"url": "garbage"}, "url="),
     ({"url": None}, "url="),
-    ({"url": "mysql://db/shop"}, "url="),
+    ({"url": "oracle://db/shop"}, "url="),
     ({"table": ""}, "table="),
     ({"table": 5}, "table="),
     ({"stream": ""}, "stream="),
@@ -215,7 +215,7 @@ def test_what_is_no_sink_is_refused(wrong, named):
 @pytest.mark.parametrize(("keywords", "named"), [
     ({}, "either a sink .* or ledger="),
     ({"stream": "s"}, "either a sink .* or ledger="),
-    ({"ledger": "mysql://db/ops"}, "'mysql'"),
+    ({"ledger": "oracle://db/ops"}, "'oracle'"),
     ({"ledger": SQLITE, "in_doubt": "retry"}, "in_doubt='retry' .* 'raise', 'rerun', or a function"),
     ({"ledger": SQLITE, "on_mismatch": "skip"}, "on_mismatch='skip'"),
     ({"ledger": SQLITE, "stream": ""}, "stream=''"),

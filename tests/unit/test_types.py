@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 from pyspark.sql import types as T
-from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.types import NullType
 
 from foreachonce.sql.mariadb import MariaDb
@@ -252,7 +251,8 @@ def test_mariadb_column_holds_every_value(column, data_type):
 
 @pytest.mark.parametrize(("column", "data_type"), [
     (mysql.TINYINT(), SHORT), (mysql.MEDIUMINT(), INT), (mysql.INTEGER(), LONG), (mysql.BIGINT(unsigned=True), INT),
-    (mysql.DECIMAL(10, 0), LONG), (mysql.DECIMAL(10, 2), decimal(10, 3)), (mysql.DECIMAL(12, 2, unsigned=True), decimal(4, 2)),
+    (mysql.DECIMAL(10, 0), LONG), (mysql.DECIMAL(10, 2), decimal(10, 3)),
+    (mysql.DECIMAL(9, 2, unsigned=True), decimal(4, 2)),
     (mysql.DOUBLE(), LONG), (mysql.DOUBLE(), INT), (mysql.FLOAT(), DOUBLE), (mysql.DOUBLE(7, 2), DOUBLE),
     (mysql.FLOAT(7, 2), FLOAT), (mysql.DOUBLE(), decimal(4, 2)), (mysql.BIT(1), BOOLEAN), (mysql.CHAR(3), STRING),
     (mysql.ENUM("a"), STRING), (mysql.SET("a"), STRING), (mysql.INTEGER(), STRING), (mysql.BLOB(), STRING),

@@ -34,7 +34,7 @@ def words_of(error: BaseException | None, url: URL) -> str:
     """What the server has said, without secrets and values."""
     arguments = error.args if error is not None else ()
     text = str(arguments[1]) if len(arguments) > 1 else str(error)
-    return scrub(without_values(text), url)
+    return scrub(without_values(text), url) or "closed"
 
 
 def translate(
