@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from sqlalchemy.engine import URL, Connection
-from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.dml import Update, UpdateBase
 from sqlalchemy.sql.expression import Select, TableClause, TextClause
 from sqlalchemy.types import TypeEngine
 
@@ -38,6 +38,8 @@ class Database(Hashable, Protocol):
     """Whether a merge itself fails where the batch holds a key twice."""
     table_options: ClassVar[Mapping[str, str]]
     """SQLAlchemy's options for a new table."""
+    locks_in_order: ClassVar[bool]
+    """Whether SELECT … FOR UPDATE may stand in a subquery, to lock rows in the order of their keys."""
 
     def check_schema(self, keyword: str, schema: str) -> None:
         """Refuse a schema= where the database has none."""
@@ -62,11 +64,16 @@ class Database(Hashable, Protocol):
     def lock_schema(self, connection: Connection) -> None:
         """Hold off, until the transaction ends, every other process that would create the same tables."""
 
-    def share_lock(self, connection: Connection, key: int) -> None:
-        """Hold off, until the transaction ends, whoever would take the stream ``key`` over."""
+    def share_lock(self, connection: Connection, key: int, anchor: Update) -> None:
+        """Hold off, until the transaction ends, whoever would take the stream over.
 
-    def seize_lock(self, connection: Connection, key: int) -> None:
-        """Lock the stream ``key`` for this transaction alone; end the transactions of others that hold it.
+        Args:
+            key: the stream as a number, for databases that have locks of that kind.
+            anchor: a statement that locks a row of the stream's, and changes nothing, for those that lock rows only.
+        """
+
+    def seize_lock(self, connection: Connection, key: int, anchor: Update) -> None:
+        """Lock the stream for this transaction alone; end the transactions of others that hold it.
 
         Raises:
             SinkUnavailable: somebody holds it who cannot be ended.
@@ -101,5 +108,5 @@ class Database(Hashable, Protocol):
     ) -> int:
         """Write Arrow batches into ``columns`` of a table in the connection's transaction; return the rows."""
 
-    def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> Insert:
-        """One statement that inserts ``rows``, or updates the rows of the same key: those that change, if so asked."""
+    def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> list[UpdateBase]:
+        """Statements that insert ``rows``, or update the rows of the same key: those that change, if so asked."""

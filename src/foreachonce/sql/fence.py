@@ -13,6 +13,7 @@ from hashlib import sha256
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql.dml import Update
 
 from foreachonce.entry import Run
 from foreachonce.epoch import Epoch
@@ -24,6 +25,15 @@ from foreachonce.sql.schema import now, tables
 def lock_key(identity: str, stream: str) -> int:
     """The 63-bit number that stands for one stream of one ledger where a database names locks by number."""
     return int.from_bytes(sha256(f"{identity}/{stream}".encode()).digest()[:8], "big") >> 1
+
+
+def _anchor(schema: str | None, stream: str) -> Update:
+    """Lock the row of the stream's first run, which is there as soon as anybody has taken it.
+
+    An UPDATE that changes nothing, since SQLAlchemy leaves FOR UPDATE out where a database does not have it.
+    """
+    table = tables(schema).runs
+    return sa.update(table).where(table.c.stream == stream, table.c.token == 0).values(run_id=table.c.run_id)
 
 
 def is_held(connection: Connection, schema: str | None, stream: str, run_id: str) -> bool:
@@ -46,15 +56,15 @@ def hold(connection: Connection, database: Database, schema: str | None, identit
         Fenced: a newer run has taken the stream.
         Conflict: the run has never taken it; the ledger is not the one it was.
     """
-    database.share_lock(connection, lock_key(identity, stream))
+    database.share_lock(connection, lock_key(identity, stream), _anchor(schema, stream))
     # A statement of its own: it must see what was committed while the lock was waited for.
     if not is_held(connection, schema, stream, run_id):
         raise Conflict(f"stream {stream!r}: the ledger does not know run {run_id}; was it restored while the query ran?")
 
 
-def seize(connection: Connection, database: Database, identity: str, stream: str) -> None:
+def seize(connection: Connection, database: Database, schema: str | None, identity: str, stream: str) -> None:
     """Lock the stream for a take-over; transactions of other runs on it are ended, and rolled back, by the server."""
-    database.seize_lock(connection, lock_key(identity, stream))
+    database.seize_lock(connection, lock_key(identity, stream), _anchor(schema, stream))
 
 
 def take(connection: Connection, schema: str | None, epoch: Epoch) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
-from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.dml import Update, UpdateBase
 from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
 from foreachonce.errors import CommitInDoubt, ConfigurationError, SinkUnavailable
@@ -69,6 +69,7 @@ class MariaDb:
     # TRUNCATE TABLE would commit.
     empty: ClassVar[str] = "DELETE FROM"
     finds_duplicate_keys: ClassVar[bool] = False
+    locks_in_order: ClassVar[bool] = True
     # Other collations take texts for equal that Spark tells apart.
     table_options: ClassVar[Mapping[str, str]] = {
         "mysql_engine": "InnoDB",
@@ -107,11 +108,11 @@ class MariaDb:
         if connection.execute(sa.select(sa.func.get_lock(_SCHEMA_LOCK, _SCHEMA_SECONDS))).scalar() != 1:
             raise SinkUnavailable(f"another process has been making tables for {_SCHEMA_SECONDS} seconds.")
 
-    def share_lock(self, connection: Connection, key: int) -> None:
+    def share_lock(self, connection: Connection, key: int, anchor: Update) -> None:
         """A slot of the stream's."""
         mariadb_lock.share(connection, key)
 
-    def seize_lock(self, connection: Connection, key: int) -> None:
+    def seize_lock(self, connection: Connection, key: int, anchor: Update) -> None:
         """The stream's gate; sessions that hold slots are ended."""
         mariadb_lock.seize(connection, key)
 
@@ -167,13 +168,13 @@ class MariaDb:
         """See mariadb_load."""
         return mariadb_load.load(connection, table, columns, batches)
 
-    def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> Insert:
+    def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> list[UpdateBase]:
         """INSERT … SELECT … ON DUPLICATE KEY UPDATE. The server itself leaves a row alone that is set to what it is."""
         names = [column.name for column in table.c]
         insert = mysql.insert(table).from_select(names, rows)
         changed: dict[str, Any] = {name: insert.inserted[name] for name in names if name not in key}
         # There must be something to set.
-        return insert.on_duplicate_key_update(changed or {key[0]: table.c[key[0]]})
+        return [insert.on_duplicate_key_update(changed or {key[0]: table.c[key[0]]})]
 
 
 @cache

@@ -46,7 +46,7 @@ def apply(connection: Connection, database: Database, rows: Rows, source: sa.Sel
     winners = _winners(rows, source.where(op.not_in(IGNORED)), OP)
     _refuse_null_keys(connection, rows, winners)
     _refuse_duplicates(connection, rows, winners)
-    _delete(connection, rows, _of(rows, winners, DELETES))
+    _delete(connection, database, rows, _of(rows, winners, DELETES))
     _upsert(connection, database, rows, _of(rows, winners, UPSERTS))
 
 
@@ -55,13 +55,14 @@ def _of(rows: Rows, winners: sa.Select[Any], ops: tuple[str, ...]) -> sa.Select[
     return sa.select(*(last.c[name] for name in rows.columns)).where(sa.func.lower(last.c[OP]).in_(ops))
 
 
-def _delete(connection: Connection, rows: Rows, keys: sa.Select[Any]) -> None:
+def _delete(connection: Connection, database: Database, rows: Rows, keys: sa.Select[Any]) -> None:
     table, gone = rows.clause, keys.subquery("gone")
     is_gone = sa.exists().where(*(table.c[name] == gone.c[name] for name in rows.target.key))
-    # In the order of the keys, so that two streams into one table do not wait for each other in a circle.
-    key = [table.c[name] for name in rows.target.key]
-    locked = sa.select(*key).where(is_gone).order_by(*key).with_for_update(of=table).subquery("locked")
-    connection.execute(sa.select(sa.func.count()).select_from(locked))
+    if database.locks_in_order:
+        # So that two streams into one table do not wait for each other in a circle.
+        key = [table.c[name] for name in rows.target.key]
+        locked = sa.select(*key).where(is_gone).order_by(*key).with_for_update(of=table).subquery("locked")
+        connection.execute(sa.select(sa.func.count()).select_from(locked))
     connection.execute(sa.delete(table).where(is_gone))
 
 
@@ -69,10 +70,15 @@ def _upsert(connection: Connection, database: Database, rows: Rows, winners: sa.
     last = winners.subquery("winners")
     # In the order of the keys, as above.
     ordered = sa.select(*(last.c[name] for name in rows.columns)).order_by(*(last.c[name] for name in rows.target.key))
-    statement = database.upsert(rows.clause, rows.target.key, ordered, skip_unchanged=rows.target.skip_unchanged)
+    statements = database.upsert(rows.clause, rows.target.key, ordered, skip_unchanged=rows.target.skip_unchanged)
+    if not database.finds_duplicate_keys:
+        for statement in statements:
+            connection.execute(statement)
+        return
     try:
         with connection.begin_nested():
-            connection.execute(statement)
+            for statement in statements:
+                connection.execute(statement)
     except DBAPIError:
         # Where a key came twice the database has refused the whole statement; say which key it was.
         _refuse_duplicates(connection, rows, winners)
@@ -83,12 +89,15 @@ def _winners(rows: Rows, source: sa.Select[Any], *more: str) -> sa.Select[Any]:
     """The rows to merge: all, or with order_by those with the greatest values of each key. Ties stay, to be refused."""
     if not rows.target.order_by:
         return source
-    # NULL is least; not every database knows NULLS LAST.
-    each: list[sa.ColumnClause[Any]] = [sa.column(name) for name in rows.target.order_by]
-    best = [order for column in each for order in (column.is_(None), column.desc())]
+    best = [part for name in rows.target.order_by for part in _greatest_first(sa.column(name))]
     rank = sa.func.rank().over(partition_by=[sa.column(name) for name in rows.target.key], order_by=best)
     ranked = source.add_columns(rank.label("foreachonce_rank")).subquery("ranked")
     return sa.select(*(ranked.c[name] for name in (*rows.columns, *more))).where(ranked.c.foreachonce_rank == 1)
+
+
+def _greatest_first(column: sa.ColumnElement[Any]) -> tuple[sa.ColumnElement[Any], ...]:
+    """NULL last, for databases without NULLS LAST too."""
+    return sa.case((column.is_(None), 1), else_=0), column.desc()
 
 
 def _refuse_null_keys(connection: Connection, rows: Rows, winners: sa.Select[Any]) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
-from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.dml import Update, UpdateBase
 from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
 from foreachonce.errors import CommitInDoubt, Conflict, ForeachOnceError, SinkUnavailable, WriteFailed
@@ -86,6 +86,7 @@ class Postgres:
     empty: ClassVar[str] = "TRUNCATE TABLE"
     finds_duplicate_keys: ClassVar[bool] = True
     table_options: ClassVar[Mapping[str, str]] = {}
+    locks_in_order: ClassVar[bool] = True
 
     def check_schema(self, keyword: str, schema: str) -> None:
         """Any schema may be there."""
@@ -115,11 +116,11 @@ class Postgres:
         """CREATE TABLE IF NOT EXISTS alone still fails where two processes run it at once."""
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
 
-    def share_lock(self, connection: Connection, key: int) -> None:
+    def share_lock(self, connection: Connection, key: int, anchor: Update) -> None:
         """An advisory lock of the transaction, shared by all transactions of the run that holds the stream."""
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(key)))
 
-    def seize_lock(self, connection: Connection, key: int) -> None:
+    def seize_lock(self, connection: Connection, key: int, anchor: Update) -> None:
         """Wait a moment, then end the sessions that hold the lock: a paused or cut-off driver would hold it for ever."""
         deadline = time.monotonic() + _GRACE_SECONDS
         while time.monotonic() < deadline:
@@ -202,17 +203,16 @@ class Postgres:
             each_in_background(lambda batch: copy.write(_csv(batch)), counted())
         return count
 
-    def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> Insert:
+    def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> list[UpdateBase]:
         """INSERT … SELECT … ON CONFLICT."""
         names = [column.name for column in table.c]
         insert = pg.insert(table).from_select(names, rows)
         changed = {name: insert.excluded[name] for name in names if name not in key}
         if not changed:
-            return insert.on_conflict_do_nothing(index_elements=list(key))
+            return [insert.on_conflict_do_nothing(index_elements=list(key))]
         differs = sa.or_(*(table.c[name].is_distinct_from(value) for name, value in changed.items()))
-        return insert.on_conflict_do_update(
-            index_elements=list(key), set_=changed, where=differs if skip_unchanged else None
-        )
+        where = differs if skip_unchanged else None
+        return [insert.on_conflict_do_update(index_elements=list(key), set_=changed, where=where)]
 
 
 @cache

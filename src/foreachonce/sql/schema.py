@@ -66,6 +66,16 @@ _Text = sa.Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="utf8
 _Key = sa.Text().with_variant(mysql.VARCHAR(190, charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
 
 
+class _Key(sa.TypeDecorator[str]):
+    """A text that is part of a key: but for PostgreSQL and SQLite, databases must know how long it may be."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[str]:
+        return dialect.type_descriptor(sa.Text() if dialect.name in ("postgresql", "sqlite") else sa.String(255))
+
+
 class Tables(NamedTuple):
     """A ledger's tables."""
 

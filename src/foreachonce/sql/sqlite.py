@@ -21,7 +21,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
-from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.dml import Update, UpdateBase
 from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
 from foreachonce.errors import ConfigurationError, SinkUnavailable, WriteFailed
@@ -69,6 +69,7 @@ class Sqlite:
     empty: ClassVar[str] = "DELETE FROM"
     finds_duplicate_keys: ClassVar[bool] = False
     table_options: ClassVar[Mapping[str, str]] = {}
+    locks_in_order: ClassVar[bool] = False
 
     def check_schema(self, keyword: str, schema: str) -> None:
         """A file has no schemas."""
@@ -96,10 +97,10 @@ class Sqlite:
     def lock_schema(self, connection: Connection) -> None:
         """The transaction holds the file's write lock already."""
 
-    def share_lock(self, connection: Connection, key: int) -> None:
+    def share_lock(self, connection: Connection, key: int, anchor: Update) -> None:
         """The transaction holds the file's write lock already."""
 
-    def seize_lock(self, connection: Connection, key: int) -> None:
+    def seize_lock(self, connection: Connection, key: int, anchor: Update) -> None:
         """As above. A process that holds the file's lock cannot be made to let it go: whoever would take over waits."""
 
     def execute(self, connection: Connection, statement: TextClause, parameters: Parameters) -> None:
@@ -169,17 +170,16 @@ class Sqlite:
             count += batch.num_rows
         return count
 
-    def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> Insert:
+    def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> list[UpdateBase]:
         """INSERT … SELECT … ON CONFLICT; the WHERE keeps SQLite from reading ON as a join's."""
         names = [column.name for column in table.c]
         insert = sqlite.insert(table).from_select(names, rows.where(sa.true()))
         changed = {name: insert.excluded[name] for name in names if name not in key}
         if not changed:
-            return insert.on_conflict_do_nothing(index_elements=list(key))
+            return [insert.on_conflict_do_nothing(index_elements=list(key))]
         differs = sa.or_(*(table.c[name].is_distinct_from(value) for name, value in changed.items()))
-        return insert.on_conflict_do_update(
-            index_elements=list(key), set_=changed, where=differs if skip_unchanged else None
-        )
+        where = differs if skip_unchanged else None
+        return [insert.on_conflict_do_update(index_elements=list(key), set_=changed, where=where)]
 
 
 def _is_json(column: SqlType, name: str) -> bool:

@@ -82,7 +82,7 @@ class SqlLedger:
             if found.is_held or found.head != head:
                 return found
             # Seizing ends another run's transaction, so it is done only where nothing has moved, and then looked again.
-            fence.seize(connection, self.database, identity, epoch.stream)
+            fence.seize(connection, self.database, self.schema, identity, epoch.stream)
             found = self._look(connection, epoch)
             if found.head != head:
                 return found
