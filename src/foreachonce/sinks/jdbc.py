@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -20,6 +20,7 @@ from foreachonce.spark.resolve import refuse_streaming
 from foreachonce.sql import stage
 from foreachonce.sql.batch import Batch
 from foreachonce.sql.database import Database, SqlType
+from foreachonce.sql.spark_jdbc import SparkJdbc, commit_by_spark
 from foreachonce.sql.statement import Statement
 from foreachonce.sql.table import Mode, Rows, Target, check_target, columns_of
 from foreachonce.sql.transaction import Transaction
@@ -67,6 +68,9 @@ class JdbcSink:
             table, then one statement; ``"auto"`` chooses by the number of partitions, and stages
             where Spark does not tell it (Connect, a shuffle under adaptive execution). SQLite is always direct.
         checkpoint: the query's ``checkpointLocation``; needed on Spark Connect only.
+        spark_jdbc: the options of Spark's JDBC writer: ``url``, ``driver``, ``user``, ``password`` and others. The rows then
+            go by it, and the rest by statements that all databases have: for a database that the library has no way of its
+            own for. ``url=`` is its address as SQLAlchemy takes it. The options are shown nowhere.
 
     Raises:
         ConfigurationError: a keyword is missing, unknown or contradicts another; raised at once, not at the first batch.
@@ -89,9 +93,11 @@ class JdbcSink:
         on_mismatch: OnMismatch = "raise",
         path: Path = "auto",
         checkpoint: str | None = None,
+        spark_jdbc: Mapping[str, str] | None = None,
     ) -> None:
         texts(ledger_schema=ledger_schema)
-        self.ledger = SqlLedger(url, schema=ledger_schema)
+        self._spark_jdbc = None if spark_jdbc is None else SparkJdbc(spark_jdbc)
+        self.ledger = SqlLedger(url, schema=ledger_schema, generic=spark_jdbc is not None)
         self._database: Database = self.ledger.database
         one_of("mode", mode, get_args(Mode))
         one_of("on_mismatch", on_mismatch, get_args(OnMismatch))
@@ -108,6 +114,10 @@ class JdbcSink:
             self._database.check_schema("schema", schema)
         if ledger_schema is not None:
             self._database.check_schema("ledger_schema", ledger_schema)
+        if path != "auto" and spark_jdbc is not None:
+            raise ConfigurationError(
+                f"path={path!r} does not go with spark_jdbc=, whose rows are always staged; leave it out."
+            )
         if path == "staged" and not self._database.is_parallel:
             raise ConfigurationError("path='staged' needs a database that many tasks can write to; SQLite has one writer.")
         self._schema, self._create, self._path = schema, create_table, path
@@ -166,6 +176,8 @@ class JdbcSink:
     def commit(self, work: Work, entry: Entry) -> int:
         """Carry the work out and append the entry, in one transaction."""
         batch = self.ledger.batch(entry)
+        if self._spark_jdbc is not None:
+            return commit_by_spark(batch, self._spark_jdbc, work)
         if len(work) == 1 and isinstance(only := work[0], Load) and self._is_direct(only.frame):
             return sum(receipt.rows for receipt in run_tasks(only.frame.coalesce(1), direct(batch, only.rows)))
         return finish(batch, self._stage(batch, work))
@@ -192,7 +204,7 @@ class JdbcSink:
         if target.op is not None:
             shipped.append(frame[backticked(target.op)].cast("string"))
         travelling = frame.select(*(column.alias(f"c{place}") for place, column in enumerate(shipped)))
-        return Load(travelling, Rows(target, tuple(columns)))
+        return Load(travelling, Rows(target, tuple(columns)), tuple(columns.values()))
 
     def _is_direct(self, frame: DataFrame) -> bool:
         if self._path != "auto" or not self._database.is_parallel:

@@ -76,7 +76,7 @@ def run_tasks(frame: DataFrame, task: Task) -> list[Receipt]:
     try:
         reports = frame.mapInArrow(_reporting(task), "report binary").collect()
     except (PySparkException, Py4JError) as error:
-        raise _translate(error) from error
+        raise job_error(error) from error
     results = [pickle.loads(bytes(report[0])) for report in reports]  # noqa: S301 - written by our own tasks
     for result in results:
         if isinstance(result, ForeachOnceError):
@@ -119,7 +119,8 @@ def backticked(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
-def _translate(error: Exception) -> ConfigurationError | CommitInDoubt:
+def job_error(error: Exception) -> ConfigurationError | CommitInDoubt:
+    """A failed Spark job in our words."""
     missing = re.search(r"ModuleNotFoundError: (No module named '[\w.]+')", str(error))
     if missing:
         return ConfigurationError(

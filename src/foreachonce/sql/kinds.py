@@ -5,12 +5,15 @@ from __future__ import annotations
 from sqlalchemy.engine import URL
 
 from foreachonce.sql.database import Database
+from foreachonce.sql.generic import Generic
 from foreachonce.sql.mariadb import MariaDb
 from foreachonce.sql.postgres import Postgres
 from foreachonce.sql.sqlite import Sqlite
 
 
-def database_of(url: URL) -> Database:
+def database_of(url: URL, *, generic: bool, ledger_schema: str | None) -> Database:
     """The database behind an address that :func:`~foreachonce.sql.url.parse_url` has understood."""
+    if generic:
+        return Generic(ledger_schema)
     kinds: dict[str, type[Database]] = {"postgresql": Postgres, "mysql": MariaDb, "sqlite": Sqlite}
     return kinds[url.get_backend_name()]()

@@ -63,17 +63,9 @@ LEDGER, INTENTS, RUNS, META = "foreachonce_ledger", "foreachonce_intents", "fore
 _Big = sa.BigInteger
 # MariaDB's and MySQL's TEXT ends at 64 KB, and cannot be a key; their usual collations do not tell upper case from lower.
 _Text = sa.Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
-_Key = sa.Text().with_variant(mysql.VARCHAR(190, charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
-
-
-class _Key(sa.TypeDecorator[str]):
-    """A text that is part of a key: but for PostgreSQL and SQLite, databases must know how long it may be."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[str]:
-        return dialect.type_descriptor(sa.Text() if dialect.name in ("postgresql", "sqlite") else sa.String(255))
+_BinaryKey = mysql.VARCHAR(190, charset="utf8mb4", collation="utf8mb4_bin")
+# But for PostgreSQL and SQLite, databases must know how long a key's text may be.
+_Key = sa.String(255).with_variant(sa.Text(), "postgresql", "sqlite").with_variant(_BinaryKey, "mysql")
 
 
 class Tables(NamedTuple):

@@ -93,7 +93,7 @@ def open_stages(batch: Batch, rows: Sequence[Rows]) -> list[Stage]:
 def _name(batch: Batch, rows: Rows, number: int) -> str:
     # Frames of other columns, as a function may return them from batch to batch, need a stage of their own.
     shape = sha256("/".join([str(rows.target), *rows.staged]).encode()).hexdigest()[:8]
-    return f"{_prefix(batch.entry.stream)}{batch.entry.run_id[:8]}_{shape}_{number}"
+    return f"{prefix(batch.entry.stream)}{batch.entry.run_id[:8]}_{shape}_{number}"
 
 
 def create(
@@ -110,9 +110,10 @@ def create(
 def clear(connection: Connection, schema: str | None, stream: str) -> None:
     """Drop every staging table of the stream; the caller has just taken the stream over, so nobody uses them."""
     for name in sa.inspect(connection).get_table_names(schema=schema):
-        if name.startswith(_prefix(stream)):
+        if name.startswith(prefix(stream)):
             connection.execute(sa.text(f"DROP TABLE IF EXISTS {quoted(connection, sa.table(name, schema=schema))}"))
 
 
-def _prefix(stream: str) -> str:
+def prefix(stream: str) -> str:
+    """What the names of a stream's staging tables begin with."""
     return f"{PREFIX}{sha256(stream.encode()).hexdigest()[:12]}_"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from foreachonce.errors import ConfigurationError
 from foreachonce.sql.connectorj import from_connector
@@ -40,8 +41,12 @@ PGJDBC = {
 }
 
 
-def parse_url(text: object) -> URL:
+def parse_url(text: object, *, generic: bool = False) -> URL:
     """Understand ``postgresql:``, ``postgres:``, ``mysql:``, ``mariadb:`` and ``sqlite:``, and any of them after ``jdbc:``.
+
+    Args:
+        text: the address.
+        generic: take any other address that SQLAlchemy knows too.
 
     Raises:
         ConfigurationError: not a text, not an address, or of a database that is not supported. Never names the secret.
@@ -63,7 +68,9 @@ def parse_url(text: object) -> URL:
         ) from None
     name = url.drivername.split("+")[0]
     if name not in DRIVERS:
-        raise ConfigurationError(f"url= names the database {name!r}; supported are postgresql, mysql, mariadb and sqlite.")
+        return _of_any(url, name, is_jdbc=is_jdbc, generic=generic)
+    if name == "sqlite" and generic:
+        raise ConfigurationError("spark_jdbc= is not for SQLite, which has one writer at a time; leave it out.")
     if name == "sqlite" and url.host is not None:
         raise ConfigurationError("url= has a host, and SQLite has none: a path takes three slashes, sqlite:///path.")
     if name == "sqlite" and url.database in (None, "", ":memory:"):
@@ -75,6 +82,24 @@ def parse_url(text: object) -> URL:
     if not is_jdbc:
         return url
     return _from_jdbc(url) if name == "postgresql" else _from_connector(url)
+
+
+def _of_any(url: URL, name: str, *, is_jdbc: bool, generic: bool) -> URL:
+    if not generic:
+        raise ConfigurationError(
+            f"url= names the database {name!r}; those with a way of their own are postgresql, mysql, mariadb "
+            "and sqlite. Any other that both SQLAlchemy and a JDBC driver know is written by Spark's JDBC writer: give its "
+            "options as spark_jdbc=."
+        )
+    if is_jdbc:
+        raise ConfigurationError(f"url= must be the address of {name!r} as SQLAlchemy takes it; spark_jdbc= has JDBC's.")
+    try:
+        url.get_dialect()
+    except (NoSuchModuleError, ImportError):
+        raise ConfigurationError(
+            f"url= names the database {name!r}, for which SQLAlchemy has no dialect here; install the package that has it."
+        ) from None
+    return url
 
 
 def _plain(text: str) -> str:
@@ -126,7 +151,12 @@ def scrub(text: str, url: URL) -> str:
     """Take the address's secrets out of a text that a driver wrote, in whatever way they are encoded there."""
     secrets = [url.password, *(value for key, value in url.query.items() if "password" in key.lower())]
     given = [part for secret in secrets for part in (secret if isinstance(secret, tuple) else (secret,)) if part]
-    for secret in sorted(given, key=len, reverse=True):
+    return scrub_texts(text, given)
+
+
+def scrub_texts(text: str, secrets: Sequence[str]) -> str:
+    """Take texts out of another, in whatever way they are encoded there."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = re.sub("".join(_forms(character) for character in secret), "***", text)
     return text.strip()
 

@@ -29,17 +29,18 @@ class SqlLedger:
     Args:
         url: as for :class:`~foreachonce.JdbcSink`.
         schema: the schema of ``foreachonce_ledger``; None is the connection's default.
+        generic: any database that SQLAlchemy knows, as for a sink with ``spark_jdbc=``.
 
     Raises:
         ConfigurationError: at once, for an address that cannot be understood.
         SinkUnavailable, LedgerError: by every method, where the database or its ledger cannot be read.
     """
 
-    def __init__(self, url: str, *, schema: str | None = None) -> None:
+    def __init__(self, url: str, *, schema: str | None = None, generic: bool = False) -> None:
         texts(schema=schema)
-        self.url = parse_url(url)
+        self.url = parse_url(url, generic=generic)
         self.schema = schema
-        self.database = database_of(self.url)
+        self.database = database_of(self.url, generic=generic, ledger_schema=schema)
 
     def __eq__(self, other: object) -> bool:
         """Whether both are the same ledger, whoever logs in."""
@@ -168,12 +169,18 @@ class SqlLedger:
 @cache
 def _identity(database: Database, url: URL, schema: str | None) -> str:
     """The ledger's identity, after it was made and its version checked; once in a process."""
-    with database.reading(url) as connection:
-        found = identity(connection, schema)
-    if found is not None:
+    if (found := _made(database, url, schema)) is not None:
         return found
     try:
         with database.writing(url) as connection:
             return create(connection, database, schema)
     except WriteFailed as error:
+        # Where nothing but the tables' names keeps two processes apart, the other one was first.
+        if (found := _made(database, url, schema)) is not None:
+            return found
         raise LedgerError(f"{LEDGER} cannot be made: {error}") from None
+
+
+def _made(database: Database, url: URL, schema: str | None) -> str | None:
+    with database.reading(url) as connection:
+        return identity(connection, schema)

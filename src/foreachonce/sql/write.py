@@ -21,6 +21,7 @@ from sqlalchemy.engine import Connection
 from foreachonce.faults import Point, fault
 from foreachonce.spark.frames import Receipt, Task, attempt, exhaust
 from foreachonce.sql.batch import Batch
+from foreachonce.sql.database import SqlType
 from foreachonce.sql.stage import ATTEMPT, PREFIX, Stage, create, insert
 from foreachonce.sql.table import Rows
 
@@ -37,10 +38,11 @@ Step = Callable[[Connection], int]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A frame, checked and in the form in which it travels, and where its rows go."""
+    """A frame, checked and in the form in which it travels; where its rows go, and the types of the columns there."""
 
     frame: DataFrame
     rows: Rows
+    types: tuple[SqlType, ...]
 
 
 def direct(batch: Batch, rows: Rows) -> Task:

@@ -1,0 +1,202 @@
+"""A batch by Spark's own JDBC writer into staging tables, and from there into its tables with the entry.
+
+Why each row comes once, although Spark's writer may write a task's rows more than once:
+
+- The writer sends each partition in one transaction, so an attempt of a task leaves all of its rows or none
+  (``JdbcUtils.savePartition`` of Spark: ``setAutoCommit(false)``, one ``commit`` behind the last row, else ``rollback``; not
+  with ``isolationLevel`` NONE, which is refused here. The default is READ_UNCOMMITTED, which a writer that reads nothing does
+  not mind). Each attempt's receipt says how many rows it had, so that one of which some are missing is not taken, on a
+  database that has no transactions either.
+- A task that is repeated after its commit, because the reply was lost or it was slow, writes again, under another attempt
+  id. Of each partition one attempt is taken: the newest whole one. Spark gives the ids out in the order in which tasks
+  start, and starts a stage anew, with newer ids, where an input that differs each time it is computed was lost; so the
+  newest attempts are of one and the same input. When the job has succeeded, every partition with rows has a whole attempt.
+- Which attempts are taken is read once, in the transaction, and later statements name them. An attempt that commits
+  meanwhile is not among them.
+- Each batch has staging tables of its own, under names that were never used. What an abandoned task writes later goes
+  nowhere: its table is gone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+from uuid import uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from foreachonce.errors import CommitInDoubt, ConfigurationError, ForeachOnceError, WriteFailed
+from foreachonce.faults import Point
+from foreachonce.spark.jdbc import ATTEMPT, PARTITION, ROWS, save
+from foreachonce.sql.batch import Batch
+from foreachonce.sql.database import SqlType
+from foreachonce.sql.stage import insert, prefix
+from foreachonce.sql.statement import Statement
+from foreachonce.sql.table import OP, quoted
+from foreachonce.sql.url import scrub_texts
+from foreachonce.sql.write import Load, Step, finish
+
+GENERIC_POINTS: tuple[Point, ...] = ("rows-staged", "rows-written", "entry-written", "committed")
+# What the library decides itself, and what would let a task leave half of its rows.
+_TAKEN = ("dbtable", "query", "isolationlevel")
+# The options whose values may be told.
+_OPEN = ("driver", "user", "batchsize", "numpartitions", "querytimeout")
+# What is shorter is a flag or a number, unless its name says otherwise.
+_LONG = 8
+# How many values an IN may have where that is limited: Oracle's 1000 is the least.
+_IN = 1000
+
+
+@dataclass(frozen=True)
+class SparkJdbc:
+    """The options of Spark's JDBC writer. They are shown nowhere.
+
+    Raises:
+        ConfigurationError: no mapping of texts, no url, or an option that is not the user's to choose.
+    """
+
+    options: Mapping[str, str] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        options: object = self.options
+        if not isinstance(options, Mapping) or not all(isinstance(part, str) for pair in options.items() for part in pair):
+            raise ConfigurationError(
+                "spark_jdbc= must be a dict of texts: the options of Spark's JDBC writer, such as "
+                '{"url": "jdbc:…", "driver": "…", "user": "…", "password": "…"}.'
+            )
+        known = {name.lower(): value for name, value in self.options.items()}
+        if not known.get("url", "").startswith("jdbc:"):
+            raise ConfigurationError('spark_jdbc= needs the option "url", the address as the JDBC driver takes it: jdbc:….')
+        for name in _TAKEN:
+            if name in known:
+                raise ConfigurationError(f"spark_jdbc= has the option {name!r}, which is not free here; leave it out.")
+
+    def scrub(self, text: str) -> str:
+        """Take the options' values out of a text, and what pgjdbc tells of the rows."""
+        text = re.sub(r"Batch entry \d+ .*? was aborted: ", "", text, flags=re.DOTALL)
+        return scrub_texts(
+            text, [secret for name, value in self.options.items() for secret in _secrets(name.lower(), value)]
+        )
+
+
+def _secrets(name: str, value: str) -> list[str]:
+    if name in _OPEN:
+        return []
+    if name != "url":
+        return [value] if len(value) >= _LONG or re.search("pass|pwd|secret|token", name) else []
+    # name=value among the parameters, user:password@host, and Oracle's user/password@host.
+    parts = [*re.findall(r"(?i)(?:pass|pwd|secret|token)\w*=([^;&]+)", value), *re.findall(r"[:/]([^:/@]+)@", value)]
+    return [value, *parts, *map(unquote, parts)]
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """The staging table of one load. Its columns go by number: no database folds such names or reserves them."""
+
+    load: Load
+    table: sa.Table
+
+    def promote(self, connection: Connection, batch: Batch) -> int:
+        """Bring the rows of one attempt of each partition into place; return their number.
+
+        Raises:
+            WriteFailed: a partition has no attempt whose rows are all there.
+        """
+        attempts = self._attempts(connection)
+        columns = self.table.c
+        # Rendered into the statement: some databases limit the number of parameters, and these are numbers.
+        wanted = [
+            columns[ATTEMPT].in_(sa.bindparam(None, some, expanding=True, literal_execute=True))
+            for some in _parts([attempt for attempt, _ in attempts])
+        ]
+        is_taken = sa.and_(columns[ROWS].is_(None), sa.or_(sa.false(), *wanted))
+        names = self.load.rows.staged
+        named = sa.select(*(columns[f"c{place}"].label(name) for place, name in enumerate(names))).where(is_taken)
+        staged = named.subquery("staged")
+        insert(connection, batch, self.load.rows, sa.select(*(staged.c[name] for name in names)))
+        return sum(rows for _, rows in attempts)
+
+    def _attempts(self, connection: Connection) -> list[tuple[int, int]]:
+        """The newest whole attempt of each partition, with the number of its rows."""
+        partition, attempt, rows = (self.table.c[name] for name in (PARTITION, ATTEMPT, ROWS))
+        there = (sa.func.count() - sa.func.count(rows)).label("there")
+        grouped = sa.select(partition, attempt, there, sa.func.sum(rows).label("said")).group_by(partition, attempt)
+        newest: dict[int, tuple[int, int]] = {}
+        torn = set()
+        for row in connection.execute(grouped.order_by(partition, attempt)):
+            torn.add(row[0])
+            if row.there == row.said:
+                newest[row[0]] = (int(row[1]), int(row.there))
+        if torn - newest.keys():
+            raise WriteFailed(
+                f"the staging table {self.table.name} lacks rows of this batch: of partition {min(torn - newest.keys())} no "
+                "attempt is whole. Has the server restarted, or does the database have no transactions? Nothing was written."
+            )
+        return list(newest.values())
+
+
+def commit_by_spark(batch: Batch, writer: SparkJdbc, work: Sequence[Load | Statement]) -> int:
+    """Stage the rows of every load; carry the work out and append the entry, in one transaction."""
+    with _stages(batch, work) as stages:
+        for stage in stages.values():
+            _write(batch, writer, stage)
+        return finish(batch, [_step(batch, each, stages.get(place)) for place, each in enumerate(work)])
+
+
+def _step(batch: Batch, work: Load | Statement, stage: _Stage | None) -> Step:
+    if isinstance(work, Statement):
+        return lambda connection: work.run(connection, batch.database)
+    assert stage is not None
+    return lambda connection: stage.promote(connection, batch)
+
+
+@contextmanager
+def _stages(batch: Batch, work: Sequence[Load | Statement]) -> Iterator[dict[int, _Stage]]:
+    """New staging tables, dropped at the end. DDL has transactions of its own: in many databases it commits."""
+    stages = {place: _Stage(each, _table(batch, each)) for place, each in enumerate(work) if isinstance(each, Load)}
+    with batch.writing() as connection:
+        for stage in stages.values():
+            stage.table.create(connection)
+    try:
+        yield stages
+    finally:
+        # One that stays behind is dropped by the next run that takes the stream.
+        with suppress(ForeachOnceError), batch.database.writing(batch.url) as connection:
+            for stage in stages.values():
+                stage.table.drop(connection, checkfirst=True)
+
+
+def _table(batch: Batch, load: Load) -> sa.Table:
+    names, types = load.rows.staged, list(load.types)
+    columns = [sa.Column(f"c{place}", each) for place, each in enumerate(_with_op(names, types))]
+    tags = [sa.Column(name, sa.BigInteger) for name in (PARTITION, ATTEMPT, ROWS)]
+    name = f"{prefix(batch.entry.stream)}{uuid4().hex[:12]}"
+    key = [columns[names.index(each)] for each in load.rows.target.key]
+    indexes = [sa.Index(f"{name}_key", *key)] if key else []
+    return sa.Table(name, sa.MetaData(), *columns, *tags, *indexes, schema=batch.ledger_schema)
+
+
+def _with_op(names: Sequence[str], types: list[SqlType]) -> list[SqlType]:
+    return [*types, sa.String(255)] if OP in names else types
+
+
+def _write(batch: Batch, writer: SparkJdbc, stage: _Stage) -> None:
+    with batch.database.reading(batch.url) as connection:
+        table = quoted(connection, stage.table)
+    try:
+        save(stage.load.frame, writer.options, table)
+    except CommitInDoubt as error:
+        # Only the staging table has had rows so far.
+        failed = WriteFailed(f"nothing was written: {writer.scrub(str(error))}")
+    else:
+        return
+    raise failed
+
+
+def _parts(values: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(values), _IN):
+        yield values[start : start + _IN]
