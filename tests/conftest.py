@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import Phase, settings
 from pyspark.sql import SparkSession
 
 from foreachonce.testing.driver import Driver
+from foreachonce.testing.jdbc import NoDriver, offer_driver
 from foreachonce.testing.mariadb import NoMariaDb, mariadb
 from foreachonce.testing.mariadb import database as mariadb_database
 from foreachonce.testing.postgres import NoPostgres, database, postgres
@@ -22,14 +24,23 @@ settings.register_profile("mutants", phases=[Phase.generate])
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
+def jdbc_driver() -> None:
+    """What sessions need for Spark's own JDBC writer. Without it only the tests that write by it fail."""
+    try:
+        offer_driver()
+    except NoDriver as error:
+        warnings.warn(str(error), stacklevel=1)
+
+
+@pytest.fixture(scope="session")
+def spark(jdbc_driver: None) -> Iterator[SparkSession]:
     spark = session()
     yield spark
     spark.stop()
 
 
 @pytest.fixture(scope="session")
-def other_driver() -> Iterator[Driver]:
+def other_driver(jdbc_driver: None) -> Iterator[Driver]:
     """A second driver, in a process of its own, that runs what tests hand to it."""
     with Driver() as driver:
         yield driver

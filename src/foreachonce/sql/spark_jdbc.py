@@ -2,11 +2,11 @@
 
 Why each row comes once, although Spark's writer may write a task's rows more than once:
 
-- The writer sends each partition in one transaction, so an attempt of a task leaves all of its rows or none
-  (``JdbcUtils.savePartition`` of Spark: ``setAutoCommit(false)``, one ``commit`` behind the last row, else ``rollback``; not
-  with ``isolationLevel`` NONE, which is refused here. The default is READ_UNCOMMITTED, which a writer that reads nothing does
-  not mind). Each attempt's receipt says how many rows it had, so that one of which some are missing is not taken, on a
-  database that has no transactions either.
+- The writer sends each partition in one transaction, so an attempt of a task leaves all of its rows or none. (Source:
+  ``JdbcUtils.savePartition`` of Spark: ``setAutoCommit(false)``, a ``commit`` behind the last row, else a ``rollback``. Its
+  option ``isolationLevel`` NONE would change that and is refused; the default, READ_UNCOMMITTED, does no harm to a writer
+  that reads nothing.) Each attempt's receipt says how many rows it had, so that one of which some are missing is not taken,
+  on a database that has no transactions either.
 - A task that is repeated after its commit, because the reply was lost or it was slow, writes again, under another attempt
   id. Of each partition one attempt is taken: the newest whole one. Spark gives the ids out in the order in which tasks
   start, and starts a stage anew, with newer ids, where an input that differs each time it is computed was lost; so the
