@@ -22,6 +22,7 @@ FUNCTION = "tests/contract/test_function_contract.py"
 MARIADB = "tests/contract/test_mariadb.py"
 MODES = "tests/contract/test_jdbc_modes.py"
 TX = "tests/contract/test_transaction.py"
+GENERIC = "tests/contract/test_jdbc_generic.py"
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ MUTANTS = [
     Mutant(
         "fence-lock",
         "sql/fence.py",
-        "    database.share_lock(connection, lock_key(identity, stream))",
+        "    database.share_lock(connection, lock_key(identity, stream), _anchor(schema, stream))",
         "    pass",
         (f"{JDBC}::TestPostgresDirect::test_paused_run_writes_nothing_after_it_was_replaced --timeout=40",),
     ),
@@ -175,8 +176,8 @@ MUTANTS = [
     Mutant(
         "stages-cleared",
         "sql/stage.py",
-        "        if name.startswith(_prefix(stream)):",
-        "        if False:",
+        "    for name in left(connection, schema, stream):",
+        "    for name in ():",
         ("tests/acceptance/test_kill_at_every_step.py::test_a_kill_at_any_step_of_a_transaction",),
     ),
     Mutant(
@@ -286,6 +287,51 @@ MUTANTS = [
         "        if word not in _IN_TRANSACTION:",
         "        if False:",
         (f"{MARIADB}::test_statement_that_commits_is_refused_before_it_does",),
+    ),
+    Mutant(
+        "generic-attempts",
+        "sql/spark_jdbc.py",
+        "sa.and_(columns[ROWS].is_(None), sa.or_(sa.false(), *wanted))",
+        "columns[ROWS].is_(None)",
+        (f"{GENERIC}::test_attempt_that_committed_twice_is_written_once",),
+    ),
+    Mutant(
+        "generic-receipts",
+        "sql/spark_jdbc.py",
+        "            if row.there == row.said:",
+        "            if True:",
+        (
+            f"{GENERIC}::test_stage_that_has_lost_rows_is_not_promoted",
+            f"{GENERIC}::test_attempt_that_committed_twice_is_written_once",
+        ),
+    ),
+    Mutant(
+        "generic-fence",
+        "sql/generic.py",
+        "        _lock(connection, anchor)",
+        "        pass",
+        (f"{GENERIC}::TestGenericOnPostgres::test_paused_run_writes_nothing_after_it_was_replaced",),
+    ),
+    Mutant(
+        "generic-secrets",
+        "sql/spark_jdbc.py",
+        "writer.scrub(str(error))",
+        "str(error)",
+        (f"{GENERIC}::test_password_is_shown_nowhere", f"{GENERIC}::test_text_that_is_too_long_shows_no_row"),
+    ),
+    Mutant(
+        "generic-one-statement",
+        "sql/generic.py",
+        '        if ";" in statement',
+        '        if "\\0" in statement',
+        (f"{GENERIC}::test_hidden_commit_is_refused",),
+    ),
+    Mutant(
+        "generic-stages-cleared",
+        "sql/spark_jdbc.py",
+        "        names = left(connection, schema, stream)",
+        "        names = []",
+        (f"{GENERIC}::test_stages_of_a_lost_driver_are_dropped",),
     ),
 ]
 

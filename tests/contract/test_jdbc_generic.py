@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
 from foreachonce import JdbcSink, exactly_once
 from foreachonce.runner import POINTS_AFTER, POINTS_BEFORE
 from foreachonce.sql import generic
 from foreachonce.sql.spark_jdbc import GENERIC_POINTS
+from foreachonce.sql.url import parse_url
 from foreachonce.testing.contract import refused
 from foreachonce.testing.driver import Driver, Job
 from foreachonce.testing.jdbc import options
@@ -210,6 +212,23 @@ def test_stages_of_a_lost_driver_are_dropped(stream, events, query):
     with Driver(Job(events, stream.source, stream.checkpoint), fault="rows-staged") as driver:
         driver.wait_at_point()
     assert len(stages(query)) == 1
+    stream.run(events)
+    assert stages(query) == []
+
+
+def test_stage_that_an_abandoned_task_holds_stays_till_the_next_run(stream, events, query, url, monkeypatch):
+    monkeypatch.setattr(generic, "WAIT_SECONDS", 0.5)
+    stream.feed([1])
+    with Driver(Job(events, stream.source, stream.checkpoint), fault="rows-staged") as driver:
+        driver.wait_at_point()
+    ((stage,),) = stages(query)
+    engine = sa.create_engine(parse_url(url), poolclass=sa.NullPool)
+    with engine.begin() as abandoned:
+        abandoned.execute(sa.text(f"insert into {stage} (c0) values (7)"))
+        stream.run(events)
+    assert query("select id from events") == [(1,)]
+    assert stages(query) == [(stage,)]
+    stream.feed([2])
     stream.run(events)
     assert stages(query) == []
 

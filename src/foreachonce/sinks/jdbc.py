@@ -20,7 +20,7 @@ from foreachonce.spark.resolve import refuse_streaming
 from foreachonce.sql import stage
 from foreachonce.sql.batch import Batch
 from foreachonce.sql.database import Database, SqlType
-from foreachonce.sql.spark_jdbc import SparkJdbc, commit_by_spark
+from foreachonce.sql.spark_jdbc import SparkJdbc, clear, commit_by_spark
 from foreachonce.sql.statement import Statement
 from foreachonce.sql.table import Mode, Rows, Target, check_target, columns_of
 from foreachonce.sql.transaction import Transaction
@@ -156,7 +156,9 @@ class JdbcSink:
     def take(self, epoch: Epoch, head: Entry | None) -> Found:
         """Take the stream over, and drop the staging tables that its earlier runs have left."""
         found = self.ledger.take(epoch, head)
-        if found.is_held:
+        if found.is_held and self._spark_jdbc is not None:
+            clear(self._database, self.ledger.url, self.ledger.schema, epoch.stream)
+        elif found.is_held:
             with self._database.writing(self.ledger.url) as connection:
                 stage.clear(connection, self.ledger.schema, epoch.stream)
         return found

@@ -216,10 +216,16 @@ def _open(url: URL) -> Iterator[Connection]:
 
 
 def _lock(connection: Connection, statement: Update) -> None:
-    """Run a statement that locks a row; who waits too long for it is told so.
+    with bounded(connection):
+        connection.execute(statement)
+
+
+@contextmanager
+def bounded(connection: Connection) -> Iterator[None]:
+    """Let the block's statement wait for other transactions so long and no longer.
 
     Raises:
-        SinkUnavailable: another transaction holds the row.
+        SinkUnavailable: another transaction was in its way all the time.
     """
     late = threading.Event()
 
@@ -233,7 +239,7 @@ def _lock(connection: Connection, statement: Update) -> None:
     timer = threading.Timer(WAIT_SECONDS, give_up)
     timer.start()
     try:
-        connection.execute(statement)
+        yield
     except DBAPIError:
         if not late.is_set():
             raise

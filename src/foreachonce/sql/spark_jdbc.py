@@ -24,17 +24,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import unquote
-from uuid import uuid4
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import URL, Connection
 
 from foreachonce.errors import CommitInDoubt, ConfigurationError, ForeachOnceError, WriteFailed
 from foreachonce.faults import Point
 from foreachonce.spark.jdbc import ATTEMPT, PARTITION, ROWS, save
 from foreachonce.sql.batch import Batch
-from foreachonce.sql.database import SqlType
-from foreachonce.sql.stage import insert, prefix
+from foreachonce.sql.database import Database, SqlType
+from foreachonce.sql.generic import bounded
+from foreachonce.sql.stage import insert, left, new_name
 from foreachonce.sql.statement import Statement
 from foreachonce.sql.table import OP, quoted
 from foreachonce.sql.url import scrub_texts
@@ -164,17 +164,29 @@ def _stages(batch: Batch, work: Sequence[Load | Statement]) -> Iterator[dict[int
     try:
         yield stages
     finally:
-        # One that stays behind is dropped by the next run that takes the stream.
-        with suppress(ForeachOnceError), batch.database.writing(batch.url) as connection:
-            for stage in stages.values():
-                stage.table.drop(connection, checkfirst=True)
+        for stage in stages.values():
+            _drop(batch.database, batch.url, stage.table)
+
+
+def clear(database: Database, url: URL, schema: str | None, stream: str) -> None:
+    """Drop the staging tables that earlier runs of the stream have left."""
+    with database.reading(url) as connection:
+        names = left(connection, schema, stream)
+    for name in names:
+        _drop(database, url, sa.Table(name, sa.MetaData(), schema=schema))
+
+
+def _drop(database: Database, url: URL, table: sa.Table) -> None:
+    # An abandoned task may still have a transaction open on it. Nobody reads it any more, so it may stay till the next run.
+    with suppress(ForeachOnceError), database.writing(url) as connection, bounded(connection):
+        table.drop(connection, checkfirst=True)
 
 
 def _table(batch: Batch, load: Load) -> sa.Table:
     names, types = load.rows.staged, list(load.types)
     columns = [sa.Column(f"c{place}", each) for place, each in enumerate(_with_op(names, types))]
     tags = [sa.Column(name, sa.BigInteger) for name in (PARTITION, ATTEMPT, ROWS)]
-    name = f"{prefix(batch.entry.stream)}{uuid4().hex[:12]}"
+    name = new_name(batch.entry.stream)
     key = [columns[names.index(each)] for each in load.rows.target.key]
     indexes = [sa.Index(f"{name}_key", *key)] if key else []
     return sa.Table(name, sa.MetaData(), *columns, *tags, *indexes, schema=batch.ledger_schema)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
+from uuid import uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
@@ -93,7 +94,7 @@ def open_stages(batch: Batch, rows: Sequence[Rows]) -> list[Stage]:
 def _name(batch: Batch, rows: Rows, number: int) -> str:
     # Frames of other columns, as a function may return them from batch to batch, need a stage of their own.
     shape = sha256("/".join([str(rows.target), *rows.staged]).encode()).hexdigest()[:8]
-    return f"{prefix(batch.entry.stream)}{batch.entry.run_id[:8]}_{shape}_{number}"
+    return f"{_prefix(batch.entry.stream)}{batch.entry.run_id[:8]}_{shape}_{number}"
 
 
 def create(
@@ -109,11 +110,19 @@ def create(
 
 def clear(connection: Connection, schema: str | None, stream: str) -> None:
     """Drop every staging table of the stream; the caller has just taken the stream over, so nobody uses them."""
-    for name in sa.inspect(connection).get_table_names(schema=schema):
-        if name.startswith(prefix(stream)):
-            connection.execute(sa.text(f"DROP TABLE IF EXISTS {quoted(connection, sa.table(name, schema=schema))}"))
+    for name in left(connection, schema, stream):
+        connection.execute(sa.text(f"DROP TABLE IF EXISTS {quoted(connection, sa.table(name, schema=schema))}"))
 
 
-def prefix(stream: str) -> str:
-    """What the names of a stream's staging tables begin with."""
+def left(connection: Connection, schema: str | None, stream: str) -> list[str]:
+    """The names of the stream's staging tables."""
+    return [name for name in sa.inspect(connection).get_table_names(schema=schema) if name.startswith(_prefix(stream))]
+
+
+def new_name(stream: str) -> str:
+    """A name for a staging table that no other one has or had."""
+    return f"{_prefix(stream)}{uuid4().hex[:12]}"
+
+
+def _prefix(stream: str) -> str:
     return f"{PREFIX}{sha256(stream.encode()).hexdigest()[:12]}_"
