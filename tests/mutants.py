@@ -308,8 +308,8 @@ MUTANTS = [
     Mutant(
         "generic-fence",
         "sql/generic.py",
-        "        _lock(connection, anchor)",
-        "        pass",
+        "    with bounded(connection):\n        connection.execute(statement)",
+        "    return",
         (f"{GENERIC}::TestGenericOnPostgres::test_paused_run_writes_nothing_after_it_was_replaced",),
     ),
     Mutant(
