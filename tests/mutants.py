@@ -317,7 +317,7 @@ MUTANTS = [
         "sql/spark_jdbc.py",
         "writer.scrub(str(error))",
         "str(error)",
-        (f"{GENERIC}::test_password_is_shown_nowhere", f"{GENERIC}::test_text_that_is_too_long_shows_no_row"),
+        (f"{GENERIC}::test_secrets_are_shown_nowhere", f"{GENERIC}::test_text_that_is_too_long_shows_no_row"),
     ),
     Mutant(
         "generic-one-statement",

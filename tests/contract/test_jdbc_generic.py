@@ -288,12 +288,16 @@ def test_text_that_is_too_long_shows_no_row(write, query):
     assert query("select * from t") == []
 
 
-def test_password_is_shown_nowhere(stream, url, query):
-    wrong = {**options(url), "password": "hunter2!", "url": options(url)["url"] + "?sslpassword=hunter3&sslmode=bad"}
-    sink = JdbcSink(url, table="t", stream="s", spark_jdbc=wrong)
+@pytest.mark.parametrize("wrong", [
+    {"targetServerType": "hunter2-secret"},
+    {"url": "jdbc:nowhere://db/shop?password=hunter2"},
+    {"url": "jdbc:postgresql://app:hunter2@db:port/shop"},
+], ids=str)  # fmt: skip
+def test_secrets_are_shown_nowhere(stream, url, query, wrong, caplog):
     stream.feed([1])
     with refused("WriteFailed") as caught:
-        stream.run(sink)
-    assert "hunter" not in str(caught.value)
-    stream.run(JdbcSink(url, table="t", stream="s", spark_jdbc={**options(url), "assumeMinServerVersion": "hunter22"}))
-    assert "hunter" not in str(query("select * from foreachonce_ledger"))
+        stream.run(JdbcSink(url, table="t", stream="s", spark_jdbc={**options(url), **wrong}))
+    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in caplog.text
+    stream.run(JdbcSink(url, table="t", stream="s", spark_jdbc={**options(url), "ApplicationName": "hunter2-secret"}))
+    assert "hunter2" not in str(query("select * from foreachonce_ledger"))
