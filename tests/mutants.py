@@ -306,6 +306,13 @@ MUTANTS = [
         ),
     ),
     Mutant(
+        "generic-mark",
+        "sql/spark_jdbc.py",
+        "        if newest.pop(MARK, None) is None:",
+        "        if newest.pop(MARK, None) is newest:",
+        (f"{GENERIC}::test_two_databases_are_refused",),
+    ),
+    Mutant(
         "generic-fence",
         "sql/generic.py",
         "    with bounded(connection):\n        connection.execute(statement)",

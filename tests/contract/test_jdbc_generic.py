@@ -13,6 +13,7 @@ from foreachonce.sql.url import parse_url
 from foreachonce.testing.contract import refused
 from foreachonce.testing.driver import Driver, Job
 from foreachonce.testing.jdbc import options
+from foreachonce.testing.postgres import database
 from tests.contract.test_jdbc_contract import JdbcContract
 
 
@@ -278,6 +279,15 @@ def test_spark_without_the_driver_says_so(stream, url, query):
     with refused("WriteFailed", "org.nowhere.Driver"):
         stream.run(sink)
     assert query("select * from t") == []
+
+
+@pytest.mark.parametrize("ids", [[1, 2], []])
+def test_two_databases_are_refused(stream, url, query, postgres_server, ids):
+    stream.feed(ids)
+    with database(postgres_server) as other, refused("ConfigurationError", "the same database"):
+        stream.run(JdbcSink(url, table="t", stream="s", spark_jdbc=options(other)))
+    assert query("select * from t") == []
+    assert query("select * from foreachonce_ledger") == []
 
 
 def test_text_that_is_too_long_shows_no_row(write, query):

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 PARTITION, ATTEMPT, ROWS = "foreachonce_partition", "foreachonce_attempt", "foreachonce_rows"
+# The partition of a row that every job writes, with rows or without.
+MARK = -1
 
 
 def save(frame: DataFrame, options: Mapping[str, str], table: str) -> None:
     """Append a frame's rows to a table that has its columns and the three of the tags.
 
     Behind the rows of each attempt comes one more, a receipt: all NULL, and in ``foreachonce_rows``, which is NULL in the
-    others, how many they are.
+    others, how many they are. One row more, of the partition ``MARK``, tells that the job has written to this very table:
+    where there is none of its name, Spark makes one.
 
     Raises:
         ForeachOnceError: the job failed. The options stand in Spark's own error, which is not chained.
@@ -28,7 +31,8 @@ def save(frame: DataFrame, options: Mapping[str, str], table: str) -> None:
     from pyspark.errors import PySparkException
 
     try:
-        tagged = frame.mapInArrow(_tag, _tagged_schema(frame.schema))
+        schema = _tagged_schema(frame.schema)
+        tagged = frame.mapInArrow(_tag, schema).union(_mark(frame, schema))
         tagged.write.format("jdbc").options(**options).option("dbtable", table).mode("append").save()
     except (PySparkException, Py4JError) as error:
         failed = job_error(error)
@@ -42,6 +46,14 @@ def _tagged_schema(schema: StructType) -> StructType:
 
     rows = [StructField(field.name, field.dataType) for field in schema.fields]
     return StructType([*rows, *(StructField(name, LongType()) for name in (PARTITION, ATTEMPT, ROWS))])
+
+
+def _mark(frame: DataFrame, schema: StructType) -> DataFrame:
+    from pyspark.sql import functions as F
+
+    tags = {PARTITION: MARK, ATTEMPT: MARK, ROWS: 0}
+    values = [F.lit(tags.get(field.name)).cast(field.dataType).alias(field.name) for field in schema.fields]
+    return frame.sparkSession.range(0, 1, 1, 1).select(*values)
 
 
 def _tag(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -11,6 +11,7 @@ Why each row comes once, although Spark's writer may write a task's rows more th
   id. Of each partition one attempt is taken: the newest whole one. Spark gives the ids out in the order in which tasks
   start, and starts a stage anew, with newer ids, where an input that differs each time it is computed was lost; so the
   newest attempts are of one and the same input. When the job has succeeded, every partition with rows has a whole attempt.
+- Each job writes a mark. Where it is missing, url= and the options mean two databases, and the rows went to the other one.
 - Which attempts are taken is read once, in the transaction, and later statements name them. An attempt that commits
   meanwhile is not among them.
 - Each batch has staging tables of its own, under names that were never used. What an abandoned task writes later goes
@@ -30,7 +31,7 @@ from sqlalchemy.engine import URL, Connection
 
 from foreachonce.errors import CommitInDoubt, ConfigurationError, ForeachOnceError, WriteFailed
 from foreachonce.faults import Point
-from foreachonce.spark.jdbc import ATTEMPT, PARTITION, ROWS, save
+from foreachonce.spark.jdbc import ATTEMPT, MARK, PARTITION, ROWS, save
 from foreachonce.sql.batch import Batch
 from foreachonce.sql.database import Database, SqlType
 from foreachonce.sql.generic import bounded
@@ -105,6 +106,7 @@ class _Stage:
 
         Raises:
             WriteFailed: a partition has no attempt whose rows are all there.
+            ConfigurationError: Spark has written to another table.
         """
         attempts = self._attempts(connection)
         columns = self.table.c
@@ -135,6 +137,11 @@ class _Stage:
             raise WriteFailed(
                 f"the staging table {self.table.name} lacks rows of this batch: of partition {min(torn - newest.keys())} no "
                 "attempt is whole. Has the server restarted, or does the database have no transactions? Nothing was written."
+            )
+        if newest.pop(MARK, None) is None:
+            raise ConfigurationError(
+                f"Spark's JDBC writer has not written to the table {self.table.name} of url=: url= and spark_jdbc= must mean "
+                "the same database, with the same default schema. Nothing was written."
             )
         return list(newest.values())
 
