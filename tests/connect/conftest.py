@@ -11,7 +11,7 @@ from foreachonce.testing.spark import connect_session
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
+def spark(jdbc_driver: None) -> Iterator[SparkSession]:
     spark = connect_session()
     yield spark
     spark.stop()

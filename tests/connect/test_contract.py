@@ -9,6 +9,7 @@ from pyspark.errors import StreamingQueryException
 from foreachonce import JdbcSink, exactly_once
 from foreachonce.sql.url import parse_url
 from foreachonce.testing.contract import refused
+from foreachonce.testing.jdbc import options
 from tests.contract.effects import Broken, Effects
 from tests.contract.test_jdbc_contract import JdbcContract
 
@@ -52,6 +53,20 @@ def test_transaction(stream, postgres_url):
     stream.run(write)
     assert query(postgres_url, "select id from orders order by id") == [(1,), (2,), (11,), (12,)]
     assert query(postgres_url, "select * from totals order by 1") == [(1, 202), (2, 101)]
+
+
+def test_transaction_by_sparks_jdbc_writer(stream, postgres_url):
+    @exactly_once(JdbcSink(postgres_url, stream="s", checkpoint=str(stream.checkpoint), spark_jdbc=options(postgres_url)))
+    def write(df, batch_id, tx):
+        tx.append(df, table="orders")
+        tx.merge(df.groupBy((df.id % 10).alias("digit")).count(), table="totals", key="digit")
+
+    stream.feed([1, 2, 11], [12])
+    stream.run(write)
+    stream.forget_commit()
+    stream.run(write)
+    assert query(postgres_url, "select id from orders order by id") == [(1,), (2,), (11,), (12,)]
+    assert query(postgres_url, "select * from totals order by 1") == [(1, 2), (2, 1)]
 
 
 def test_function(stream, postgres_url, tmp_path):

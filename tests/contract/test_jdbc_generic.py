@@ -245,6 +245,7 @@ def test_values_come_as_they_were(stream, url, query):
         "bytes": "X'00ff5c'",
         "day": "date'1700-02-28'",
         "instant": "timestamp'2024-03-10T07:30:00.123456Z'",
+        "ancient": "date'1500-02-28'",
         "old": "timestamp'1850-01-01T00:00:00Z'",
         "list": "array(1, null)",
         "nothing": "cast(null as timestamp)",
@@ -260,7 +261,7 @@ def test_values_come_as_they_were(stream, url, query):
     texts = ", ".join(f'"{name}"::text' for name in columns if name not in ("instant", "old"))
     assert query(f"select {texts} from t") == [(
         "-128", "-9223372036854775808", "1.100000023841858", "-12345678901234567890.123456789", "true", "a\"b'\\ä\n",
-        "\\x00ff5c", "1700-02-28", "[1,null]", None,
+        "\\x00ff5c", "1700-02-28", "1500-02-28", "[1,null]", None,
     )]  # fmt: skip
     assert query("select instant = '2024-03-10T07:30:00.123456Z', old = '1850-01-01T00:00:00Z' from t") == [(True, True)]
 

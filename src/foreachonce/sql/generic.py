@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -70,9 +70,11 @@ class Generic:
     is_parallel: ClassVar[bool] = True
     stage_kind: ClassVar[str] = ""
     temporary: ClassVar[str] = ""
+    empties_temporary: ClassVar[bool] = True
     empty: ClassVar[str] = "DELETE FROM"
     finds_duplicate_keys: ClassVar[bool] = False
     locks_in_order: ClassVar[bool] = False
+    table_options: ClassVar[Mapping[str, str]] = {}
 
     def check_schema(self, keyword: str, schema: str) -> None:
         """The database will tell."""
@@ -124,6 +126,15 @@ class Generic:
         if name_of(data_type) == "decimal":
             return sa.Numeric(data_type.precision, data_type.scale)  # type: ignore[attr-defined]
         return _TYPES.get(name_of(data_type))
+
+    def key_type(self, connection: Connection, column: SqlType) -> SqlType:
+        """Most databases must know how long a key's text may be."""
+        return sa.String(255) if isinstance(column, sa.Text) else column
+
+    def check_table(
+        self, connection: Connection, table: str, schema: str | None, columns: Sequence[str], key: Sequence[str]
+    ) -> None:
+        """Nothing is known of its tables."""
 
     def holds(self, column: SqlType, data_type: DataType) -> bool:
         """Only what no database is known to change on the way; CHAR pads a text, and REAL cuts a number."""

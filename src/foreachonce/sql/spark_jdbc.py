@@ -140,7 +140,7 @@ class _Stage:
             )
         if newest.pop(MARK, None) is None:
             raise ConfigurationError(
-                f"Spark's JDBC writer has not written to the table {self.table.name} of url=: url= and spark_jdbc= must mean "
+                f"Spark's JDBC writer has not written to {self.table.name} of url=: url= and spark_jdbc= must mean "
                 "the same database, with the same default schema. Nothing was written."
             )
         return list(newest.values())

@@ -69,19 +69,23 @@ def parse_url(text: object, *, generic: bool = False) -> URL:
     name = url.drivername.split("+")[0]
     if name not in DRIVERS:
         return _of_any(url, name, is_jdbc=is_jdbc, generic=generic)
-    if name == "sqlite" and generic:
-        raise ConfigurationError("spark_jdbc= is not for SQLite, which has one writer at a time; leave it out.")
-    if name == "sqlite" and url.host is not None:
-        raise ConfigurationError("url= has a host, and SQLite has none: a path takes three slashes, sqlite:///path.")
-    if name == "sqlite" and url.database in (None, "", ":memory:"):
-        raise ConfigurationError("url= names an SQLite database in memory; exactly once needs a file: sqlite:///path.")
     url = url.set(drivername=DRIVERS[name])
     if name == "sqlite":
-        # A relative path would mean another file in a process that was started elsewhere.
-        return url.set(database=os.path.abspath(str(url.database)))
+        return _of_sqlite(url, generic=generic)
     if not is_jdbc:
         return url
     return _from_jdbc(url) if name == "postgresql" else _from_connector(url)
+
+
+def _of_sqlite(url: URL, *, generic: bool) -> URL:
+    if generic:
+        raise ConfigurationError("spark_jdbc= is not for SQLite, which has one writer at a time; leave it out.")
+    if url.host is not None:
+        raise ConfigurationError("url= has a host, and SQLite has none: a path takes three slashes, sqlite:///path.")
+    if url.database in (None, "", ":memory:"):
+        raise ConfigurationError("url= names an SQLite database in memory; exactly once needs a file: sqlite:///path.")
+    # A relative path would mean another file in a process that was started elsewhere.
+    return url.set(database=os.path.abspath(str(url.database)))
 
 
 def _of_any(url: URL, name: str, *, is_jdbc: bool, generic: bool) -> URL:
