@@ -190,8 +190,8 @@ MUTANTS = [
     Mutant(
         "skip-unchanged",
         "sql/postgres.py",
-        "where=differs if skip_unchanged else None",
-        "where=None",
+        "where = differs if skip_unchanged else None",
+        "where = None",
         (f"{MODES}::test_unchanged_rows_are_not_rewritten",),
     ),
     Mutant(

@@ -7,7 +7,7 @@ import pickle
 import pytest
 import sqlalchemy as sa
 from pyspark.sql import types as T
-from sqlalchemy.dialects import mssql, mysql, oracle, postgresql
+from sqlalchemy.dialects import mssql, oracle, postgresql
 from sqlalchemy.schema import CreateTable
 
 from foreachonce import ConfigurationError, JdbcSink, SqlLedger
@@ -55,7 +55,7 @@ def test_address_that_the_generic_way_cannot_take(url, words):
 
 @pytest.mark.parametrize("make", [JdbcSink, SqlLedger])
 def test_unknown_database_without_the_options_says_what_to_give(make):
-    with pytest.raises(ConfigurationError, match=r"'oracle'; .* postgresql and sqlite.* spark_jdbc="):
+    with pytest.raises(ConfigurationError, match=r"'oracle'; .* postgresql, mysql, mariadb and sqlite.* spark_jdbc="):
         make("oracle+oracledb://app:hunter2@db/shop")
 
 
@@ -181,7 +181,7 @@ def test_unchanged_row_is_not_updated(merged, row, touched):
     assert [each[2] for each in after if each[:2] == row[:2]] == [row[2]]
 
 
-@pytest.mark.parametrize("dialect", [mssql.dialect(), oracle.dialect(), mysql.dialect()], ids=lambda dialect: dialect.name)
+@pytest.mark.parametrize("dialect", [mssql.dialect(), oracle.dialect()], ids=lambda dialect: dialect.name)
 def test_ledgers_keys_have_a_length_where_a_database_needs_one(dialect):
     for table in tables(None):
         for line in str(CreateTable(table).compile(dialect=dialect)).splitlines():
