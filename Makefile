@@ -31,6 +31,7 @@ unit: setup ## Run the tests that need neither Spark nor a database
 
 soak: setup ## Kill drivers at ROUNDS seeded moments on each database (SEED repeats a run)
 	@sh tools/java.sh
+	@sh tools/mariadb.sh
 	@$(RUN) -m tests.acceptance.soak --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
 connect: setup ## Run the whole contract on Spark Connect

@@ -7,6 +7,7 @@ import random
 import sys
 import time
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,8 @@ from tempfile import TemporaryDirectory
 from foreachonce import JdbcSink
 from foreachonce.chain import breaks
 from foreachonce.testing.driver import Driver, Job, Victim
+from foreachonce.testing.mariadb import database as mariadb_database
+from foreachonce.testing.mariadb import mariadb
 from foreachonce.testing.postgres import database, postgres
 from foreachonce.testing.stream import FileStream
 from tests.acceptance.reader import Reader, file_ids
@@ -103,14 +106,19 @@ def _count(report: Report, expected: list[int], reader: Reader, sink: JdbcSink) 
 
 
 def main() -> int:
-    """Soak both databases and print what was found."""
+    """Soak every database and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=50, help="kills on each database")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="repeats a run's random moments")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
-    with postgres() as server, database(server) as url, TemporaryDirectory(prefix="foreachonce-soak-") as folder:
-        places = {"sqlite": f"sqlite:///{folder}/sink.db", "postgres": url}
+    with ExitStack() as stack:
+        folder = stack.enter_context(TemporaryDirectory(prefix="foreachonce-soak-"))
+        places = {
+            "sqlite": f"sqlite:///{folder}/sink.db",
+            "postgres": stack.enter_context(database(stack.enter_context(postgres()))),
+            "mariadb": stack.enter_context(mariadb_database(stack.enter_context(mariadb()))),
+        }
         reports = {}
         for name, place in places.items():
             reports[name] = soak(place, Path(folder, name), rounds=arguments.rounds, seed=arguments.seed,
