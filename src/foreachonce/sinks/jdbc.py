@@ -46,8 +46,8 @@ class JdbcSink:
     is a no-op, half a batch is never seen, and a lost or rolled-back checkpoint is noticed before it repeats or loses rows.
 
     Args:
-        url: ``postgresql://user@host:port/database``, ``sqlite:///path``, or either in its ``jdbc:`` form. The password is
-            shown nowhere.
+        url: ``postgresql://user@host:port/database``, ``mysql://…`` or ``mariadb://…`` likewise, ``sqlite:///path``, or
+            any in its ``jdbc:`` form. The password is shown nowhere.
         table: the table's name, without its schema. None where a function of three parameters names tables itself; see
             :func:`~foreachonce.exactly_once`.
         stream: the pipeline's own name for its output here; it outlives checkpoints. None takes the query's name.
