@@ -12,7 +12,7 @@ from hypothesis import Phase, settings
 from pyspark.sql import SparkSession
 
 from foreachonce.testing.driver import Driver
-from foreachonce.testing.jdbc import NoDriver, offer_driver
+from foreachonce.testing.jdbc import NoDriver, offer_drivers
 from foreachonce.testing.mariadb import NoMariaDb, mariadb
 from foreachonce.testing.mariadb import database as mariadb_database
 from foreachonce.testing.postgres import NoPostgres, database, postgres
@@ -27,7 +27,7 @@ settings.register_profile("mutants", phases=[Phase.generate])
 def jdbc_driver() -> None:
     """What sessions need for Spark's own JDBC writer. Without it only the tests that write by it fail."""
     try:
-        offer_driver()
+        offer_drivers()
     except NoDriver as error:
         warnings.warn(str(error), stacklevel=1)
 

@@ -1,4 +1,4 @@
-"""The generic way keeps the contract on PostgreSQL, whose own way is switched off."""
+"""The generic way keeps the contract on PostgreSQL and MariaDB, whose own ways are switched off."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ class TestGenericOnPostgres(JdbcContract):
 
     def sink(self, stream, **keywords):
         return JdbcSink(self.url, table="events", stream=stream, spark_jdbc=options(self.url), **keywords)
+
+
+class TestGenericOnMariaDb(TestGenericOnPostgres):
+    @pytest.fixture(autouse=True)
+    def place(self, mariadb_url, monkeypatch):
+        self.url = mariadb_url
+        monkeypatch.setattr(generic, "WAIT_SECONDS", 2.0)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The JDBC driver of PostgreSQL for Spark's own writer: its jar, and the address in its form."""
+"""JDBC drivers of PostgreSQL and MySQL for Spark's own writer: their jars, and addresses in their form."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pathlib import Path
 
 from foreachonce.sql.url import parse_url
 
-PACKAGE = "org.postgresql:postgresql:42.7.7"
+# By the address's name. MySQL's driver speaks to MariaDB too; MariaDB's own is not one that Spark has a dialect for.
+PACKAGES = {"postgresql": "org.postgresql:postgresql:42.7.7", "mysql": "com.mysql:mysql-connector-j:9.4.0"}
+DRIVERS = {"postgresql": "org.postgresql.Driver", "mysql": "com.mysql.cj.jdbc.Driver"}
 IVY = Path(sys.prefix, "ivy")
-JAR = IVY / "jars" / "org.postgresql_postgresql-42.7.7.jar"
+JARS = [IVY / "jars" / f"{'_'.join(package.split(':')[:2])}-{package.split(':')[2]}.jar" for package in PACKAGES.values()]
 
 # Runs in a process of its own, once: a session starts faster with a jar than with a package to resolve.
 _FETCH = """
@@ -24,37 +26,43 @@ builder.config("spark.jars.packages", sys.argv[1]).config("spark.jars.ivy", sys.
 
 
 class NoDriver(Exception):
-    """Spark could not fetch the driver from Maven Central."""
+    """Spark could not fetch a driver from Maven Central."""
 
 
-def offer_driver() -> None:
-    """Give the driver to every session that this process and its children start from now on.
+def offer_drivers() -> None:
+    """Give the drivers to every session that this process and its children start from now on.
 
     Raises:
-        NoDriver: it is not there, and could not be fetched.
+        NoDriver: one is not there, and could not be fetched.
     """
     IVY.mkdir(exist_ok=True)
     with (IVY / "lock").open("w") as lock:
-        # Of two test processes that start at once, one fetches it and the other waits.
+        # Of two test processes that start at once, one fetches them and the other waits.
         flock(lock, LOCK_EX)
-        if not JAR.exists():
+        if not _are_there():
             _fetch()
-    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--jars {JAR} pyspark-shell"
+    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--jars {','.join(map(str, JARS))} pyspark-shell"
+
+
+def _are_there() -> bool:
+    return all(jar.exists() for jar in JARS)
 
 
 def _fetch() -> None:
-    command = [sys.executable, "-c", _FETCH, PACKAGE, str(IVY)]
+    packages = ",".join(PACKAGES.values())
+    command = [sys.executable, "-c", _FETCH, packages, str(IVY)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
-    if not JAR.exists():
-        raise NoDriver(f"Spark could not fetch the JDBC driver {PACKAGE}: {done.stderr[-2000:]}")
+    if not _are_there():
+        raise NoDriver(f"Spark could not fetch the JDBC drivers {packages}: {done.stderr[-2000:]}")
 
 
 def options(url: str) -> dict[str, str]:
-    """A PostgreSQL's address as options of Spark's JDBC writer."""
+    """A PostgreSQL's or MariaDB's address as options of Spark's JDBC writer."""
     place = parse_url(url)
+    name = place.get_backend_name()
     return {
-        "url": f"jdbc:postgresql://{place.host}:{place.port or 5432}/{place.database}",
-        "driver": "org.postgresql.Driver",
+        "url": f"jdbc:{name}://{place.host}{f':{place.port}' if place.port else ''}/{place.database}",
+        "driver": DRIVERS[name],
         "user": place.username or "",
         "password": place.password or "",
     }
