@@ -49,6 +49,7 @@ lint: setup ## Check style and types
 
 bench: setup ## Measure against what people write today (ARGS="append merge --rounds 3 --save")
 	@sh tools/java.sh
+	@sh tools/mariadb.sh
 	@$(RUN) -m bench $(ARGS)
 
 clean: ## Remove .venv and everything built

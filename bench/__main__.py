@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import append, epochs, formats, ledger, memory, merge, replay
+from bench import append, epochs, formats, ledger, mariadb, memory, merge, replay
 from bench.place import Bench, session
 from bench.report import PAGE, PLOT, page, plot, show
 from bench.rounds import Work
@@ -22,6 +22,7 @@ WORKS = {
     "replay": replay,
     "ledger": ledger,
     "memory": memory,
+    "mariadb": mariadb,
 }
 
 

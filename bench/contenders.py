@@ -11,9 +11,12 @@ from pyspark.sql import DataFrame, Row
 from sqlalchemy.engine import make_url
 
 from foreachonce import JdbcSink
+from foreachonce.testing import jdbc
 
 BatchFunction = Callable[[DataFrame, int], object]
 KEY = "l_orderkey, l_linenumber"
+# What makes the driver send many rows in one statement.
+REWRITE = {"postgresql": "reWriteBatchedInserts", "mysql": "rewriteBatchedStatements"}
 COPY = "copy lineitem from stdin (format csv)"
 
 
@@ -24,14 +27,12 @@ def sink(url: str, **keywords: Any) -> BatchFunction:
 
 def spark_jdbc(url: str, *, tuned: bool, table: str = "lineitem", mode: str = "append") -> BatchFunction:
     """Spark's own JDBC writer; tuned as its users tune it."""
-    place = make_url(url)
-    address = f"jdbc:postgresql://{place.host}:{place.port}/{place.database}"
-    options = {"url": address, "dbtable": table, "user": str(place.username), "password": str(place.password)}
+    options = {**jdbc.options(url), "dbtable": table}
     if tuned:
-        options |= {"url": f"{address}?reWriteBatchedInserts=true", "batchsize": "10000"}
+        options |= {"url": f"{options['url']}?{REWRITE[make_url(url).get_backend_name()]}=true", "batchsize": "10000"}
 
     def write(frame: DataFrame, batch_id: int) -> None:
-        frame.write.format("jdbc").options(driver="org.postgresql.Driver", **options).mode(mode).save()
+        frame.write.format("jdbc").options(**options).mode(mode).save()
 
     return write
 

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from pyspark.sql import DataFrame, SparkSession
 
 from foreachonce.sql.url import parse_url
+from foreachonce.testing.jdbc import offer_drivers
 
 BatchFunction = Callable[[DataFrame, int], object]
 DATA = Path("build/bench/lineitem")
-JDBC = "org.postgresql:postgresql:42.7.7"
 SCALE = "0.2"
 TASKS = 2
 DDL = """
@@ -46,14 +46,14 @@ def lineitem() -> Path:
 
 
 def session(master: str = f"local[{TASKS}]") -> SparkSession:
-    """Two cores, enough memory, PostgreSQL's JDBC driver."""
+    """Two cores, enough memory, the databases' JDBC drivers."""
+    offer_drivers()
     os.environ["PYSPARK_PYTHON"] = sys.executable
     settings = {
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.driver.memory": "3g",
         "spark.log.level": "ERROR",
-        "spark.jars.packages": JDBC,
         "spark.sql.shuffle.partitions": str(TASKS),
     }
     builder = SparkSession.builder.master(master).appName("bench")
