@@ -33,6 +33,8 @@ class TestGenericOnPostgres(JdbcContract):
 
 
 class TestGenericOnMariaDb(TestGenericOnPostgres):
+    points = GENERIC_POINTS
+
     @pytest.fixture(autouse=True)
     def place(self, mariadb_url, monkeypatch):
         self.url = mariadb_url
