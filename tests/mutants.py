@@ -241,10 +241,7 @@ MUTANTS = [
         "sql/mariadb.py",
         "        mariadb_lock.share(connection, key)",
         "        pass",
-        (
-            f"{MARIADB}::test_take_over_ends_the_transaction_that_holds_the_stream",
-            f"{JDBC}::TestMariaDbDirect::test_paused_run_writes_nothing_after_it_was_replaced",
-        ),
+        (f"{JDBC}::TestMariaDbDirect::test_paused_run_writes_nothing_after_it_was_replaced",),
     ),
     Mutant(
         "mariadb-gate",

@@ -265,22 +265,22 @@ KEY = 2**62 + 1
 def test_transactions_share_a_stream_and_let_it_go_at_their_end(url):
     place = parse_url(url)
     with DATABASE.writing(place) as one, DATABASE.writing(place) as two:
-        DATABASE.share_lock(one, KEY)
-        DATABASE.share_lock(two, KEY)
+        mariadb_lock.share(one, KEY)
+        mariadb_lock.share(two, KEY)
         assert len(mariadb_lock._holders(one, KEY)) == 1  # the other one
     with DATABASE.writing(place) as taker:
         assert mariadb_lock._holders(taker, KEY) == []
-        DATABASE.seize_lock(taker, KEY)
+        mariadb_lock.seize(taker, KEY)
 
 
 def test_take_over_ends_the_transaction_that_holds_the_stream(url, query):
     query("create table t (n int)")
     place = parse_url(url)
     with pytest.raises(CommitInDoubt), DATABASE.writing(place) as paused:  # noqa: PT012
-        DATABASE.share_lock(paused, KEY)
+        mariadb_lock.share(paused, KEY)
         paused.exec_driver_sql("insert into t values (1)")
         with DATABASE.writing(place) as taker:
-            DATABASE.seize_lock(taker, KEY)
+            mariadb_lock.seize(taker, KEY)
             assert mariadb_lock._holders(taker, KEY) == []
             taker.exec_driver_sql("insert into t values (2)")
         paused.exec_driver_sql("insert into t values (3)")
@@ -291,19 +291,19 @@ def test_nobody_comes_in_while_a_stream_is_taken_over(url, monkeypatch):
     monkeypatch.setattr(mariadb_lock, "_GATE_SECONDS", 0.2)
     place = parse_url(url)
     with DATABASE.writing(place) as taker:
-        DATABASE.seize_lock(taker, KEY)
+        mariadb_lock.seize(taker, KEY)
         with pytest.raises(SinkUnavailable, match="taking the stream over"), DATABASE.writing(place) as late:
-            DATABASE.share_lock(late, KEY)
+            mariadb_lock.share(late, KEY)
     with DATABASE.writing(place) as later:
-        DATABASE.share_lock(later, KEY)
+        mariadb_lock.share(later, KEY)
 
 
 def test_taker_that_stands_still_is_replaced(url):
     place = parse_url(url)
     with pytest.raises(CommitInDoubt), DATABASE.writing(place) as paused:  # noqa: PT012
-        DATABASE.seize_lock(paused, KEY)
+        mariadb_lock.seize(paused, KEY)
         with DATABASE.writing(place) as taker:
-            DATABASE.seize_lock(taker, KEY)
+            mariadb_lock.seize(taker, KEY)
         paused.exec_driver_sql("select 1")
 
 
@@ -313,7 +313,7 @@ def test_session_of_another_user_that_may_not_be_ended_keeps_the_stream(url, que
     guest = place.set(username="guest", password="guest")
     query(f"grant all on \"{place.database}\".* to guest@'%'")
     with DATABASE.writing(place) as holder:
-        DATABASE.share_lock(holder, KEY)
+        mariadb_lock.share(holder, KEY)
         with pytest.raises(SinkUnavailable, match="may not end it"), DATABASE.writing(guest) as taker:
-            DATABASE.seize_lock(taker, KEY)
+            mariadb_lock.seize(taker, KEY)
         holder.exec_driver_sql("select 1")
