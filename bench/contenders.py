@@ -67,22 +67,21 @@ def two_phase(url: str) -> BatchFunction:
     import psycopg
 
     def copy(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        with psycopg.connect(url) as connection:
-            xid = connection.xid(1, uuid4().hex, "part")
-            connection.tpc_begin(xid)
-            with connection.cursor() as cursor, cursor.copy(COPY) as stream:
+        part = uuid4().hex
+        with psycopg.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.execute("begin")
+            with cursor.copy(COPY) as stream:
                 _copy(stream, batches)
-            connection.tpc_prepare()
-        yield pa.RecordBatch.from_pydict({"xid": [xid.gtrid]})
+            cursor.execute(f"prepare transaction '{part}'")
+        yield pa.RecordBatch.from_pydict({"part": [part]})
 
     def write(frame: DataFrame, batch_id: int) -> None:
-        parts = [row.xid for row in frame.mapInArrow(copy, "xid string").collect()]
-        with psycopg.connect(url) as connection:
-            connection.execute("create table if not exists entries (batch bigint, part text)")
-            connection.cursor().executemany("insert into entries values (%s, %s)", [(batch_id, part) for part in parts])
-            connection.commit()
+        parts = [row.part for row in frame.mapInArrow(copy, "part string").collect()]
+        with psycopg.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.execute("create table if not exists entries (batch bigint, part text)")
+            cursor.executemany("insert into entries values (%s, %s)", [(batch_id, part) for part in parts])
             for part in parts:
-                connection.tpc_commit(connection.xid(1, part, "part"))
+                cursor.execute(f"commit prepared '{part}'")
 
     return write
 
