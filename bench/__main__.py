@@ -10,8 +10,7 @@ from rich.console import Console
 
 from bench import append, epochs, formats, ledger, mariadb, memory, merge, replay
 from bench.place import Bench, session
-from bench.report import PAGE, PLOT, page, plot, show
-from bench.rounds import Work
+from bench.report import PAGE, PLOT, keep, kept, page, plot, show
 from foreachonce.testing.postgres import database, postgres
 
 WORKS = {
@@ -27,19 +26,19 @@ WORKS = {
 
 
 def main() -> None:
-    """Run the parts that are asked for; all of them, and the page is written."""
+    """Run the parts that are asked for, and show them with the last figures of the others."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"any of {', '.join(WORKS)}; all by default")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--save", action="store_true", help=f"write {PAGE} and {PLOT}; else build/bench/performance.*")
     given = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 140)
-    works: list[Work] = []
     with postgres() as server, database(server) as url:
         bench = Bench(session(), url)
         for part in given.parts or WORKS:
             found = WORKS[part].measure(bench, given.rounds, console)
-            works += found if isinstance(found, list) else [found]
+            keep(found if isinstance(found, list) else [found])
+    works = kept()
     show(works, console)
     place = PAGE if given.save else Path("build/bench") / PAGE.name
     place.write_text(page(works))

@@ -11,7 +11,7 @@ from bench.place import DDL, BatchFunction, Bench, count, lineitem
 from bench.rounds import OURS, Work, interleaved
 
 MERGE = {"mode": "merge", "key": KEY.split(", ")}
-SEED = "create table if not exists seed as select * from lineitem where l_orderkey % 2 = 0"
+SEED = "create table if not exists seed as select * from lineitem where mod(l_orderkey, 2) = 0"
 
 
 def measure(bench: Bench, rounds: int, console: Console) -> Work:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -15,9 +17,10 @@ from bench.rounds import Work
 
 COLUMNS = ("work", "side", "median", "range", "to ours", "goal", "")
 PAGE, PLOT = Path("docs/performance.md"), Path("docs/performance.png")
+STORE = Path("build/bench/works.json")
 HEAD = """# Performance
 
-The last run of `make bench`, which measures the sides of each work in turn in one session and compares their medians; a
+The last runs of `make bench`, which measures the sides of each work in turn in one session and compares their medians; a
 first round does not count. "To ours" is how many times as much the side takes as foreachonce. Repeat it with `make bench`,
 or a part of it with `make bench ARGS="append --rounds 3"`. Ratios move with the machine: what a batch costs is processor
 time, and Spark, Python and PostgreSQL share the same cores here.
@@ -25,6 +28,17 @@ time, and Spark, Python and PostgreSQL share the same cores here.
 ![](performance.png)
 
 """
+
+
+def keep(works: Sequence[Work]) -> None:
+    """Remember a part's figures; what fails later does not lose them."""
+    known = {work.title: work for work in (*kept(), *works)}
+    STORE.write_text(json.dumps([asdict(work) for work in known.values()], indent=1))
+
+
+def kept() -> list[Work]:
+    """The last figures of every part."""
+    return [Work(**each) for each in json.loads(STORE.read_text())] if STORE.exists() else []
 
 
 def _cells(works: Sequence[Work]) -> Iterator[tuple[str, ...]]:
