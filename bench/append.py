@@ -10,7 +10,7 @@ from collections.abc import Callable
 from rich.console import Console
 
 from bench.contenders import bare_copy, sink, spark_jdbc, two_phase
-from bench.place import DDL, BatchFunction, Bench, count, lineitem
+from bench.place import DDL, BatchFunction, Bench, lineitem
 from bench.rounds import OURS, Work, interleaved
 
 STAGED, TWO_PHASE = "foreachonce, path='staged'", "COPY by every task, two-phase commit"
@@ -19,16 +19,9 @@ STAGED, TWO_PHASE = "foreachonce, path='staged'", "COPY by every task, two-phase
 def measure(bench: Bench, rounds: int, console: Console) -> Work:
     """Time every side, and count its rows."""
     data = lineitem()
-    expected = count(data)
 
     def side(make: Callable[[], BatchFunction]) -> Callable[[], float]:
-        def run() -> float:
-            bench.sql("drop table if exists lineitem", DDL, "checkpoint")
-            (took,) = bench.stream(make(), data)
-            assert bench.sql("select count(*) from lineitem") == expected
-            return took
-
-        return run
+        return bench.timed(make, data, "drop table if exists lineitem", DDL, "checkpoint")
 
     sides = {
         "Spark JDBC, default": side(lambda: spark_jdbc(bench.url, tuned=False)),

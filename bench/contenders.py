@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
+from pyarrow import csv
 from pyspark.sql import DataFrame, Row
 from sqlalchemy.engine import make_url
 
@@ -37,14 +38,17 @@ def spark_jdbc(url: str, *, tuned: bool, table: str = "lineitem", mode: str = "a
     return write
 
 
-def _copy(stream: Any, batches: Iterator[pa.RecordBatch]) -> int:
-    from pyarrow import csv
+def as_csv(batch: pa.RecordBatch) -> memoryview:
+    """A batch as COPY takes it, by pyarrow's writer."""
+    buffer = pa.BufferOutputStream()
+    csv.write_csv(batch, buffer, csv.WriteOptions(include_header=False))
+    return memoryview(buffer.getvalue())
 
-    options, rows = csv.WriteOptions(include_header=False), 0
+
+def _copy(stream: Any, batches: Iterator[pa.RecordBatch]) -> int:
+    rows = 0
     for batch in batches:
-        buffer = pa.BufferOutputStream()
-        csv.write_csv(batch, buffer, options)
-        stream.write(memoryview(buffer.getvalue()))
+        stream.write(as_csv(batch))
         rows += batch.num_rows
     return rows
 

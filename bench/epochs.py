@@ -34,14 +34,7 @@ def measure(bench: Bench, rounds: int, console: Console) -> Work:
     data = small_files()
 
     def side(make: Callable[[], BatchFunction]) -> Callable[[], float]:
-        def run() -> float:
-            bench.sql("drop table if exists lineitem", DDL, "checkpoint")
-            took = bench.stream(make(), data, limit=1)
-            assert len(took) == EPOCHS
-            assert bench.sql("select count(*) from lineitem") == EPOCHS * ROWS
-            return sum(took)
-
-        return run
+        return bench.timed(make, data, "drop table if exists lineitem", DDL, "checkpoint", limit=1)
 
     sides = {
         "Spark JDBC, default": side(lambda: spark_jdbc(bench.url, tuned=False)),

@@ -9,9 +9,9 @@ import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyarrow import csv
 from rich.console import Console
 
+from bench.contenders import as_csv
 from bench.place import DDL, Bench, lineitem
 from bench.rounds import Work, interleaved
 
@@ -19,12 +19,6 @@ OURS = "CSV by pyarrow, psycopg 3"
 ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 BATCH_ROWS = 10_000
 Copy = Callable[[Iterable[pa.RecordBatch]], None]
-
-
-def _csv(batch: pa.RecordBatch) -> memoryview:
-    buffer = pa.BufferOutputStream()
-    csv.write_csv(batch, buffer, csv.WriteOptions(include_header=False))
-    return memoryview(buffer.getvalue())
 
 
 def _text(batch: pa.RecordBatch) -> memoryview:
@@ -84,6 +78,6 @@ def measure(bench: Bench, rounds: int, console: Console) -> Work:
     sides = {
         "text by pyarrow, psycopg 3": side(_by_psycopg(bench.url, "text", _text)),
         "binary by ADBC": side(_by_adbc(bench.url)),
-        OURS: side(_by_psycopg(bench.url, "csv", _csv)),
+        OURS: side(_by_psycopg(bench.url, "csv", as_csv)),
     }
     return interleaved(Work("COPY of 600,000 rows by one process", ours=OURS), sides, rounds, console)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from rich.console import Console
 
 from bench.contenders import sink, spark_jdbc
-from bench.place import DDL, BatchFunction, Bench, count, lineitem
+from bench.place import DDL, BatchFunction, Bench, lineitem
 from bench.rounds import OURS, Work, interleaved
 from foreachonce.testing.mariadb import database, mariadb
 
@@ -17,18 +17,11 @@ JDBC = "Spark JDBC, rewriteBatchedStatements"
 def measure(bench: Bench, rounds: int, console: Console) -> Work:
     """Time both sides on a MariaDB of its own, and count their rows."""
     data = lineitem()
-    expected = count(data)
     with mariadb() as server, database(server) as url:
         place = Bench(bench.spark, url)
 
         def side(make: Callable[[], BatchFunction]) -> Callable[[], float]:
-            def run() -> float:
-                place.sql("drop table if exists lineitem", DDL)
-                (took,) = place.stream(make(), data)
-                assert place.sql("select count(*) from lineitem") == expected
-                return took
-
-            return run
+            return place.timed(make, data, "drop table if exists lineitem", DDL)
 
         sides = {
             JDBC: side(lambda: spark_jdbc(url, tuned=True)),

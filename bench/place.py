@@ -102,6 +102,22 @@ class Bench:
             shutil.rmtree(place)
         return took
 
+    def timed(self, make: Callable[[], BatchFunction], source: Path, *before: str, limit: int = 1000) -> Callable[[], float]:
+        """A side: runs the statements, then all of ``source`` through a new function into lineitem, and counts the rows.
+
+        It returns how many seconds the function's calls took together.
+        """
+        batches, rows = -(-len(list(source.glob("*.parquet"))) // limit), count(source)
+
+        def run() -> float:
+            self.sql(*before)
+            took = self.stream(make(), source, limit=limit)
+            assert len(took) == batches
+            assert self.sql("select count(*) from lineitem") == rows
+            return sum(took)
+
+        return run
+
 
 def count(folder: Path) -> int:
     """How many rows a folder's Parquet files hold."""

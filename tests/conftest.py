@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -46,16 +47,27 @@ def other_driver(jdbc_driver: None) -> Iterator[Driver]:
         yield driver
 
 
+def _served(
+    name: str, variable: str, server: Callable[[], AbstractContextManager[str]], missing: type[Exception]
+) -> Iterator[str]:
+    """A superuser's address. Missing it fails the run in CI; by hand it may be skipped, loudly."""
+    if os.environ.get(variable) and not os.environ.get("CI"):
+        pytest.skip(f"{variable} is set: NOTHING IS TESTED ON {name}")
+    try:
+        with server() as url:
+            yield url
+    except missing as error:
+        pytest.fail(str(error))
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """A superuser's address. Missing it fails the run in CI; by hand it may be skipped, loudly."""
-    if os.environ.get("FOREACHONCE_SKIP_POSTGRES") and not os.environ.get("CI"):
-        pytest.skip("FOREACHONCE_SKIP_POSTGRES is set: NOTHING IS TESTED ON POSTGRESQL")
-    try:
-        with postgres() as url:
-            yield url
-    except NoPostgres as error:
-        pytest.fail(str(error))
+    yield from _served("POSTGRESQL", "FOREACHONCE_SKIP_POSTGRES", postgres, NoPostgres)
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[str]:
+    yield from _served("MARIADB", "FOREACHONCE_SKIP_MARIADB", mariadb, NoMariaDb)
 
 
 @pytest.fixture
@@ -69,18 +81,6 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     """The address of a new, empty database."""
     with database(postgres_server) as url:
         yield url
-
-
-@pytest.fixture(scope="session")
-def mariadb_server() -> Iterator[str]:
-    """As above, of a MariaDB or MySQL."""
-    if os.environ.get("FOREACHONCE_SKIP_MARIADB") and not os.environ.get("CI"):
-        pytest.skip("FOREACHONCE_SKIP_MARIADB is set: NOTHING IS TESTED ON MARIADB")
-    try:
-        with mariadb() as url:
-            yield url
-    except NoMariaDb as error:
-        pytest.fail(str(error))
 
 
 @pytest.fixture

@@ -189,7 +189,7 @@ MUTANTS = [
     ),
     Mutant(
         "skip-unchanged",
-        "sql/postgres.py",
+        "sql/upsert.py",
         "where = differs if skip_unchanged else None",
         "where = None",
         (f"{MODES}::test_unchanged_rows_are_not_rewritten",),
@@ -246,7 +246,7 @@ MUTANTS = [
     Mutant(
         "mariadb-gate",
         "sql/mariadb_lock.py",
-        "    if not _lock_gate(connection, key, _GRACE_SECONDS):",
+        "    if not _lock_gate(connection, key, GRACE_SECONDS):",
         "    if False:",
         (f"{MARIADB}::test_nobody_comes_in_while_a_stream_is_taken_over",),
     ),

@@ -10,8 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import flights
-from jdbc import IVY, driver_jar
+from jdbc import driver_jar
 from job import FILES_A_BATCH
+
+from foreachonce.testing.jdbc import IVY
 
 # The demo starts a dozen drivers, and most of a start is Java reading Spark's classes: they are kept in an archive that
 # is mapped into memory. A Java that did not write it passes over it.

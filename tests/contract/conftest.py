@@ -1,16 +1,42 @@
-"""The databases, and a way to ask them."""
+"""The databases and their paths, a way to bring rows in, and a way to ask."""
 
 from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
 
+from foreachonce import JdbcSink, exactly_once
 from foreachonce.sql.url import parse_url
 
 
 @pytest.fixture(params=["sqlite_url", "postgres_url", "mariadb_url"])
 def url(request) -> str:
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["direct", "staged"])
+def path(request, url) -> str:
+    if request.param == "staged" and url.startswith("sqlite"):
+        pytest.skip("SQLite has one path")
+    return request.param
+
+
+@pytest.fixture
+def land(stream):
+    """Bring batches of rows, one file each, through a sink; return the sink."""
+
+    def land(sink: JdbcSink, *batches: list[tuple], schema, change=lambda frame: frame) -> JdbcSink:
+        before = len(list(stream.source.glob("*.json")))
+
+        @exactly_once(sink)
+        def batch(frame, batch_id):
+            return change(frame.sparkSession.createDataFrame(batches[batch_id - before], schema))
+
+        stream.feed(*([number] for number in range(len(batches))))
+        stream.run(batch)
+        return sink
+
+    return land
 
 
 @pytest.fixture

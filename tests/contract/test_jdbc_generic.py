@@ -47,20 +47,11 @@ def url(postgres_url) -> str:
 
 
 @pytest.fixture
-def write(url, stream):
+def write(url, land):
     """Write batches of rows, one file each, into table t."""
 
     def write(*batches: list[tuple], schema, **keywords):
-        sink = JdbcSink(url, table="t", stream="s", spark_jdbc=options(url), **keywords)
-        before = len(list(stream.source.glob("*.json")))
-
-        @exactly_once(sink)
-        def batch(frame, batch_id):
-            return frame.sparkSession.createDataFrame(batches[batch_id - before], schema)
-
-        stream.feed(*([number] for number in range(len(batches))))
-        stream.run(batch)
-        return sink
+        return land(JdbcSink(url, table="t", stream="s", spark_jdbc=options(url), **keywords), *batches, schema=schema)
 
     return write
 

@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from foreachonce import JdbcSink, exactly_once
+from foreachonce import JdbcSink
 from foreachonce.testing.contract import refused
 
 
-@pytest.fixture(params=["direct", "staged"])
-def path(request, url) -> str:
-    if request.param == "staged" and url.startswith("sqlite"):
-        pytest.skip("SQLite has one path")
-    return request.param
-
-
 @pytest.fixture
-def merge(url, stream, path):
+def merge(url, land, path):
     """Merge batches of rows, one file each, into table t by a key."""
 
     def merge(*batches: list[tuple], schema="id bigint, version int, note string", change=lambda frame: frame, **keywords):
         sink = JdbcSink(url, table="t", stream="s", mode="merge", path=path, **{"key": "id", **keywords})
-        before = len(list(stream.source.glob("*.json")))
-
-        @exactly_once(sink)
-        def batch(frame, batch_id):
-            return change(frame.sparkSession.createDataFrame(batches[batch_id - before], schema))
-
-        stream.feed(*([number] for number in range(len(batches))))
-        stream.run(batch)
-        return sink
+        return land(sink, *batches, schema=schema, change=change)
 
     return merge
 

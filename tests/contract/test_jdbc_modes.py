@@ -7,33 +7,17 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from foreachonce import JdbcSink, exactly_once
+from foreachonce import JdbcSink
 from foreachonce.sql.url import parse_url
 from foreachonce.testing.contract import refused
 
 
-@pytest.fixture(params=["direct", "staged"])
-def path(request, url) -> str:
-    if request.param == "staged" and url.startswith("sqlite"):
-        pytest.skip("SQLite has one path")
-    return request.param
-
-
 @pytest.fixture
-def write(url, stream, path):
+def write(url, land, path):
     """Write batches of rows, one file each, into table t."""
 
     def write(*batches: list[tuple], schema, **keywords):
-        sink = JdbcSink(url, table="t", stream="s", path=path, **keywords)
-        before = len(list(stream.source.glob("*.json")))
-
-        @exactly_once(sink)
-        def batch(frame, batch_id):
-            return frame.sparkSession.createDataFrame(batches[batch_id - before], schema)
-
-        stream.feed(*([number] for number in range(len(batches))))
-        stream.run(batch)
-        return sink
+        return land(JdbcSink(url, table="t", stream="s", path=path, **keywords), *batches, schema=schema)
 
     return write
 

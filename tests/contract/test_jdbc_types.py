@@ -60,13 +60,6 @@ def read(query):
     return lambda: [value for _, value in query("select n, v from t order by n")]
 
 
-@pytest.fixture(params=["direct", "staged"])
-def path(request, url) -> str:
-    if request.param == "staged" and url.startswith("sqlite"):
-        pytest.skip("SQLite has one path")
-    return request.param
-
-
 @pytest.mark.parametrize(("data_type", "values"), [
     (T.ByteType(), [-128, 0, 127]),
     (T.ShortType(), [-(2**15), 2**15 - 1]),

@@ -21,6 +21,11 @@ from foreachonce.errors import Conflict, Fenced
 from foreachonce.sql.database import Database
 from foreachonce.sql.schema import now, tables
 
+# A transaction that is about to end may do so; a commit takes less.
+GRACE_SECONDS = 1.0
+# How long a take-over waits for a session that it has ended, or has no right to end.
+SEIZE_SECONDS = 30
+
 
 def lock_key(identity: str, stream: str) -> int:
     """The 63-bit number that stands for one stream of one ledger where a database names locks by number."""

@@ -5,26 +5,25 @@ Nothing here names a dialect. What databases differ in is refused, or left to th
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
-from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql.dml import Update, UpdateBase
 from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
 from foreachonce.errors import CommitInDoubt, ConfigurationError, ForeachOnceError, SinkUnavailable, WriteFailed
+from foreachonce.sql.connections import connect, engine, once_a_process
 from foreachonce.sql.database import Parameters, SqlType
 from foreachonce.sql.schema import META, tables
-from foreachonce.sql.types import INTEGER_BYTES, JSON_OPTIONS, name_of, numeric_holds
+from foreachonce.sql.ship import nested_as_json
+from foreachonce.sql.types import INTEGER_BYTES, NESTED, decimal_holds, integer_bytes, name_of
 from foreachonce.sql.url import scrub, shown
 
 if TYPE_CHECKING:
@@ -50,7 +49,6 @@ _TYPES: dict[str, SqlType] = {
     "map": sa.Text(),
     "variant": sa.Text(),
 }
-_NESTED = ("array", "struct", "map", "variant")
 # How long a run waits for another one's transaction on its stream, where the driver can cancel a statement.
 WAIT_SECONDS = 30.0
 # The errors by which a database refuses a statement; every other one may be a lost connection.
@@ -142,23 +140,21 @@ class Generic:
         if name in INTEGER_BYTES:
             return _holds_integer(column, data_type)
         if name == "decimal":
-            return _is_decimal(column) and numeric_holds(column.precision, column.scale, data_type)  # type: ignore[attr-defined]
+            return decimal_holds(column, data_type)
         if name in ("float", "double"):
             is_wide = getattr(column, "precision", None) in (None, 53)
             return isinstance(column, sa.Float) and not isinstance(column, sa.REAL) and is_wide
         if name == "timestamp":
             is_exact = getattr(column, "precision", None) in (None, 6)
             return isinstance(column, sa.DateTime) and column.timezone and is_exact
-        if name == "string" or name in _NESTED:
+        if name == "string" or name in NESTED:
             return isinstance(column, sa.String) and not isinstance(column, sa.Enum | sa.CHAR | sa.NCHAR)
         own = {"boolean": sa.Boolean, "binary": sa.LargeBinary, "date": sa.Date}.get(name)
         return own is not None and isinstance(column, own)
 
     def ship(self, column: Column, data_type: DataType, target: SqlType) -> Column:
         """JDBC carries scalars; what is nested becomes JSON."""
-        from pyspark.sql import functions as F
-
-        return F.to_json(column, JSON_OPTIONS) if name_of(data_type) in _NESTED else column
+        return nested_as_json(column, data_type)
 
     def load(
         self, connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]
@@ -190,40 +186,29 @@ def _differs(one: sa.ColumnElement[Any], other: sa.ColumnElement[Any]) -> sa.Col
     return sa.or_(one != other, one_only, sa.and_(one.is_(None), other.is_not(None)))
 
 
-def _is_decimal(column: SqlType) -> bool:
-    # SQLAlchemy 2.0 counts Float as a kind of Numeric, 2.1 does not.
-    return isinstance(column, sa.Numeric) and not isinstance(column, sa.Float)
-
-
 def _holds_integer(column: SqlType, data_type: DataType) -> bool:
-    width = INTEGER_BYTES[name_of(data_type)]
     if isinstance(column, sa.Integer):
-        return width <= (2 if isinstance(column, sa.SmallInteger) else 8 if isinstance(column, sa.BigInteger) else 4)
-    return _is_decimal(column) and numeric_holds(column.precision, column.scale, data_type)  # type: ignore[attr-defined]
+        return INTEGER_BYTES[name_of(data_type)] <= integer_bytes(column)
+    return decimal_holds(column, data_type)
 
 
-@cache
-def _engine(url: URL, process: int) -> Engine:
-    # hide_parameters: a failed statement's values are rows or offsets, and belong in no log.
-    engine = sa.create_engine(url, poolclass=QueuePool, pool_pre_ping=True, hide_parameters=True)
+@once_a_process
+def _engine(url: URL) -> Engine:
+    made = engine(url)
     levels: Sequence[str] = ()
     with suppress(NotImplementedError, AttributeError):
-        levels = engine.dialect.get_isolation_level_values(None)  # type: ignore[arg-type]
+        levels = made.dialect.get_isolation_level_values(None)  # type: ignore[arg-type]
     # A statement after a lock must see what was committed while the lock was waited for.
-    return engine.execution_options(isolation_level="READ COMMITTED") if "READ COMMITTED" in levels else engine
+    return made.execution_options(isolation_level="READ COMMITTED") if "READ COMMITTED" in levels else made
 
 
-@contextmanager
-def _open(url: URL) -> Iterator[Connection]:
-    try:
-        # A forked process must not use its parent's connections.
-        connection = _engine(url, os.getpid()).connect()
-    except DBAPIError as error:
-        raise SinkUnavailable(f"no connection to {shown(url)}: {_words(error, url)}") from None
-    except ModuleNotFoundError as error:
-        raise SinkUnavailable(f"{shown(url)} needs a Python driver on the Spark driver: {error}") from None
-    with connection:
-        yield connection
+def _open(url: URL) -> Connection:
+    return connect(
+        _engine,
+        url,
+        words=lambda error: _words(error, url),
+        missing=lambda error: f"{shown(url)} needs a Python driver on the Spark driver: {error}",
+    )
 
 
 def _lock(connection: Connection, statement: Update) -> None:

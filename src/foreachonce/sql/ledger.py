@@ -5,7 +5,7 @@ The table's two keys are the compare-and-swap: whoever appends second is refused
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from foreachonce.entry import Entry, Found
 from foreachonce.errors import Conflict
 from foreachonce.position import Position
-from foreachonce.sql.schema import now, tables
+from foreachonce.sql.schema import as_text, now, tables
 
 PAGE = 1000
 
@@ -78,16 +78,12 @@ def prune(connection: Connection, schema: str | None, stream: str, *, keep: int,
     if before is not None:
         # Entries are in order of time; the oldest that must stay ends the range, found by the key.
         young = sa.select(sa.func.min(ledger.c.seq)).where(
-            ledger.c.stream == stream, ledger.c.seq <= last, ledger.c.committed_at >= _text(before)
+            ledger.c.stream == stream, ledger.c.seq <= last, ledger.c.committed_at >= as_text(before)
         )
         stays = connection.execute(young).scalar()
         last = last if stays is None else stays - 1
     connection.execute(sa.delete(intents).where(intents.c.stream == stream, intents.c.seq <= last))
     return connection.execute(sa.delete(ledger).where(ledger.c.stream == stream, ledger.c.seq <= last)).rowcount
-
-
-def _text(time: datetime) -> str:
-    return time.astimezone(timezone.utc).isoformat(timespec="microseconds")
 
 
 def streams(connection: Connection, schema: str | None) -> list[str]:

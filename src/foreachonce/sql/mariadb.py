@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql.dml import Update, UpdateBase
 from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
 from foreachonce.errors import CommitInDoubt, ConfigurationError, SinkUnavailable
 from foreachonce.sql import mariadb_load, mariadb_lock, mariadb_table, mariadb_types
+from foreachonce.sql.connections import connect, engine, once_a_process
 from foreachonce.sql.database import Parameters, SqlType
 from foreachonce.sql.mariadb_errors import translate, words_of
+from foreachonce.sql.ship import exact_as_text
 from foreachonce.sql.statement import first_word
-from foreachonce.sql.types import JSON_OPTIONS, name_of
 from foreachonce.sql.url import scrub, shown
 
 if TYPE_CHECKING:
@@ -153,14 +151,8 @@ class MariaDb:
         return mariadb_types.holds(column, data_type)
 
     def ship(self, column: Column, data_type: DataType, target: SqlType) -> Column:
-        """Nested values become JSON and decimals plain text in Spark's generated code."""
-        from pyspark.sql import functions as F
-
-        if name_of(data_type) in mariadb_types.NESTED:
-            return F.to_json(column, JSON_OPTIONS)
-        if name_of(data_type) == "decimal":
-            return column.cast("string")
-        return column
+        """LOAD DATA reads texts."""
+        return exact_as_text(column, data_type)
 
     def load(
         self, connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]
@@ -177,35 +169,23 @@ class MariaDb:
         return [insert.on_duplicate_key_update(changed or {key[0]: table.c[key[0]]})]
 
 
-@cache
-def _engine(url: URL, process: int) -> Engine:
-    """Connections are kept as long as the process; Spark's workers serve many batches. One that was lost is opened anew."""
+@once_a_process
+def _engine(url: URL) -> Engine:
     session = ", ".join(f"{name} = {value}" for name, value in _SESSION.items())
     arguments = {"charset": "utf8mb4", "init_command": f"SET SESSION {session}"}
     if "local_infile" not in url.query:
         arguments["local_infile"] = True  # type: ignore[assignment]
-    # hide_parameters: a failed statement's values are rows or offsets, and belong in no log.
-    return sa.create_engine(
-        url,
-        poolclass=QueuePool,
-        pool_pre_ping=True,
-        isolation_level="READ COMMITTED",
-        hide_parameters=True,
-        connect_args=arguments,
-    )
+    return engine(url, isolation_level="READ COMMITTED", connect_args=arguments)
 
 
-@contextmanager
-def _open(url: URL) -> Iterator[Connection]:
+def _open(url: URL) -> Connection:
     try:
-        # A forked process must not use its parent's connections.
-        connection = _engine(url, os.getpid()).connect()
-    except DBAPIError as error:
-        raise SinkUnavailable(f"no connection to {shown(url)}: {words_of(error.orig, url)}") from None
-    except ModuleNotFoundError:
-        raise SinkUnavailable("MariaDB and MySQL need PyMySQL: pip install 'foreachonce[mariadb]'") from None
+        return connect(
+            _engine,
+            url,
+            words=lambda error: words_of(error.orig, url),
+            missing=lambda _: "MariaDB and MySQL need PyMySQL: pip install 'foreachonce[mariadb]'",
+        )
     except RuntimeError as error:
         # PyMySQL's words where MySQL's passwords need the package cryptography, and TLS does not spare them.
         raise SinkUnavailable(f"no connection to {shown(url)}: {scrub(str(error), url)}") from None
-    with connection:
-        yield connection

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.expression import TableClause
 
 from foreachonce.errors import WriteFailed
-from foreachonce.sql.background import each_in_background
+from foreachonce.sql.background import Counted, each_in_background
 from foreachonce.sql.mariadb_errors import without_values
 
 if TYPE_CHECKING:
@@ -45,13 +45,11 @@ def load(connection: Connection, table: TableClause, columns: Sequence[str], bat
 
 class _Loader:
     def __init__(self, connection: Connection, table: TableClause, columns: Sequence[str], schema: pa.Schema) -> None:
-        import pyarrow as pa
-
         quote = connection.dialect.identifier_preparer
         self._driver: Any = connection.connection.driver_connection
         self._table, self._into = table, quote.format_table(table)
         self._columns, self._names = columns, [quote.quote_identifier(name) for name in columns]
-        self._is_binary = [pa.types.is_binary(kind) or pa.types.is_large_binary(kind) for kind in schema.types]
+        self._is_binary = [_is_binary(kind) for kind in schema.types]
 
     def may_send_files(self) -> bool:
         """Whether the server allows it; an address with local_infile=0 forbids it on this side."""
@@ -63,27 +61,22 @@ class _Loader:
 
     def by_file(self, batches: Iterable[pa.RecordBatch]) -> int:
         """The driver opens the path that the server names, so it is given that of a pipe, which is filled meanwhile."""
-        count, taken = 0, 0
-
-        def counted() -> Iterator[pa.RecordBatch]:
-            nonlocal count
-            for batch in batches:
-                count += batch.num_rows
-                yield batch
-
+        counted = Counted(batches)
         reading, writing = os.pipe()
         with ThreadPoolExecutor(max_workers=1) as thread:
             loading = thread.submit(self._read_pipe, reading)
             try:
                 with open(writing, "wb") as pipe:
-                    each_in_background(lambda batch: pipe.writelines([self._lines(batch)]), counted())
+                    each_in_background(lambda batch: pipe.writelines([self._lines(batch)]), counted)
             except BrokenPipeError:
                 # The server has refused the statement, and says why.
                 pass
             taken = loading.result()
-        if taken != count:
-            raise WriteFailed(f"table {self._table.name}: the server took {taken} of {count} rows; nothing was written.")
-        return count
+        if taken != counted.rows:
+            raise WriteFailed(
+                f"table {self._table.name}: the server took {taken} of {counted.rows} rows; nothing was written."
+            )
+        return taken
 
     def _read_pipe(self, reading: int) -> int:
         try:
@@ -168,12 +161,18 @@ class _Loader:
                 )
 
 
+def _is_binary(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
 def _plain(column: pa.Array) -> pa.Array:
     """The column as texts, or as bytes where it has bytes."""
     import pyarrow as pa
 
     kind = column.type
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+    if _is_binary(kind):
         return column
     if pa.types.is_timestamp(kind):
         # Instants are kept in UTC; Spark sends them in the session's time zone, which Arrow's texts would name.
@@ -188,7 +187,7 @@ def _escaped(column: pa.Array, kind: pa.DataType) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+    if _is_binary(column.type):
         return pa.array([None if value is None else value.hex() for value in column.to_pylist()], pa.large_string())
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         for plain, escape in _ESCAPES:

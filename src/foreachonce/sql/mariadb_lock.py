@@ -15,13 +15,10 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from foreachonce.errors import SinkUnavailable
+from foreachonce.sql.fence import GRACE_SECONDS, SEIZE_SECONDS
 
 # MySQL allows a recursion of 1000 steps. A server allows about 150 sessions, unless it is told otherwise.
 SLOTS = 512
-# A transaction that is about to end may do so; a commit takes less.
-_GRACE_SECONDS = 1.0
-# How long a take-over waits for a session that it has ended.
-_SEIZE_SECONDS = 30
 # How long a writer waits for a take-over to end: by then it was finished, or the taker stands still.
 _GATE_SECONDS = 60
 _NO_SUCH_THREAD = 1094
@@ -73,16 +70,16 @@ def seize(connection: Connection, key: int) -> None:
     Raises:
         SinkUnavailable: one of them is another user's, which this user may not end.
     """
-    deadline = time.monotonic() + _GRACE_SECONDS
-    if not _lock_gate(connection, key, _GRACE_SECONDS):
+    deadline = time.monotonic() + GRACE_SECONDS
+    if not _lock_gate(connection, key, GRACE_SECONDS):
         _end(connection, [_gate_holder(connection, key)])
-        if not _lock_gate(connection, key, _SEIZE_SECONDS):
+        if not _lock_gate(connection, key, SEIZE_SECONDS):
             raise SinkUnavailable("another run holds the stream for a take-over, and did not end when it was told to.")
     if _empties(connection, key, deadline):
         return
     _end(connection, _holders(connection, key))
-    if not _empties(connection, key, time.monotonic() + _SEIZE_SECONDS):
-        raise SinkUnavailable(f"a session that holds the stream did not end in {_SEIZE_SECONDS} seconds.")
+    if not _empties(connection, key, time.monotonic() + SEIZE_SECONDS):
+        raise SinkUnavailable(f"a session that holds the stream did not end in {SEIZE_SECONDS} seconds.")
 
 
 def release(connection: Connection) -> None:

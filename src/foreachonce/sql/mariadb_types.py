@@ -8,12 +8,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 from foreachonce.sql.database import SqlType
-from foreachonce.sql.types import INTEGER_BYTES, digits, name_of, numeric_holds
+from foreachonce.sql.types import INTEGER_BYTES, NESTED, decimal_holds, digits, name_of
 
 if TYPE_CHECKING:
     from pyspark.sql.types import DataType
 
-NESTED = ("array", "struct", "map", "variant")
 _SCALARS: dict[str, SqlType] = {
     "tinyint": mysql.TINYINT(),
     "smallint": mysql.SMALLINT(),
@@ -77,9 +76,7 @@ def holds(column: SqlType, data_type: DataType) -> bool:
 def _holds_exact(column: SqlType, data_type: DataType) -> bool:
     if isinstance(column, sa.Integer):
         return name_of(data_type) in INTEGER_BYTES and INTEGER_BYTES[name_of(data_type)] <= _bytes(column)
-    if isinstance(column, sa.Float):
-        return False
-    return isinstance(column, sa.Numeric) and numeric_holds(column.precision, column.scale, data_type)
+    return decimal_holds(column, data_type)
 
 
 def _bytes(column: sa.Integer) -> int:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql.dml import Update, UpdateBase
 from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
 from foreachonce.errors import CommitInDoubt, Conflict, ForeachOnceError, SinkUnavailable, WriteFailed
-from foreachonce.sql.background import each_in_background
+from foreachonce.sql.background import Counted, each_in_background
+from foreachonce.sql.connections import connect, engine, once_a_process
 from foreachonce.sql.database import Parameters, SqlType
-from foreachonce.sql.types import INTEGER_BYTES, JSON_OPTIONS, name_of, numeric_holds
+from foreachonce.sql.fence import GRACE_SECONDS, SEIZE_SECONDS
+from foreachonce.sql.ship import nested_as_json
+from foreachonce.sql.types import INTEGER_BYTES, NESTED, decimal_holds, integer_bytes, name_of
+from foreachonce.sql.upsert import on_conflict
 from foreachonce.sql.url import scrub, shown
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ _SCALARS: dict[str, SqlType] = {
     "timestamp": pg.TIMESTAMP(timezone=True),
     "timestamp_ntz": pg.TIMESTAMP(timezone=False),
 }
-_NESTED = ("struct", "map", "array", "variant")
 # A text is parsed by the server for any type but these, where a Spark type of its own is the right one.
 _NOT_FOR_TEXT = (
     sa.Integer,
@@ -61,10 +61,6 @@ _NOT_FOR_TEXT = (
 )
 # Any 64-bit number does; all foreachonce processes must use the same.
 _SCHEMA_LOCK = 0x666F7265616368
-# A transaction that is about to end may do so; a commit takes less.
-_GRACE_SECONDS = 1.0
-# How long a take-over waits for a session that it has ended, or has no right to end.
-_SEIZE_SECONDS = 30
 # A 64-bit advisory lock is shown as two halves, with objsubid 1 (documentation of pg_locks).
 _END_HOLDERS = sa.text("""
     select pg_terminate_backend(pid) from pg_locks
@@ -122,12 +118,12 @@ class Postgres:
 
     def seize_lock(self, connection: Connection, key: int, anchor: Update) -> None:
         """Wait a moment, then end the sessions that hold the lock: a paused or cut-off driver would hold it for ever."""
-        deadline = time.monotonic() + _GRACE_SECONDS
+        deadline = time.monotonic() + GRACE_SECONDS
         while time.monotonic() < deadline:
             if connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(key))).scalar():
                 return
             time.sleep(0.05)
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_SEIZE_SECONDS}s'")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{SEIZE_SECONDS}s'")
         connection.execute(_END_HOLDERS, {"high": key >> 32, "low": key & 0xFFFFFFFF})
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
         connection.exec_driver_sql("SET LOCAL lock_timeout TO DEFAULT")
@@ -147,7 +143,7 @@ class Postgres:
         if _is_flat_array(data_type):
             element = self.column_type(data_type.elementType)  # type: ignore[attr-defined]
             return None if element is None else pg.ARRAY(element)
-        return pg.JSONB() if name in _NESTED else _SCALARS.get(name)
+        return pg.JSONB() if name in NESTED else _SCALARS.get(name)
 
     def key_type(self, connection: Connection, column: SqlType) -> SqlType:
         """Any type can be a key."""
@@ -167,7 +163,7 @@ class Postgres:
             return not isinstance(column, _NOT_FOR_TEXT)
         if isinstance(column, sa.ARRAY):
             return _is_flat_array(data_type) and self.holds(column.item_type, data_type.elementType)  # type: ignore[attr-defined]
-        if name in _NESTED:
+        if name in NESTED:
             return isinstance(column, sa.JSON | sa.String)
         return _holds_scalar(column, data_type)
 
@@ -179,9 +175,7 @@ class Postgres:
             return _array_literal(column, data_type.elementType)  # type: ignore[attr-defined]
         if name_of(data_type) == "binary":
             return F.concat(F.lit("\\x"), F.hex(column))
-        if name_of(data_type) in _NESTED:
-            return F.to_json(column, JSON_OPTIONS)
-        return column
+        return nested_as_json(column, data_type)
 
     def load(
         self, connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]
@@ -190,51 +184,29 @@ class Postgres:
         quote = connection.dialect.identifier_preparer
         names = ", ".join(quote.quote_identifier(name) for name in columns)
         statement = f"COPY {quote.format_table(table)} ({names}) FROM STDIN (FORMAT csv)"
-        count = 0
-
-        def counted() -> Iterator[pa.RecordBatch]:
-            nonlocal count
-            for batch in batches:
-                count += batch.num_rows
-                yield batch
-
+        counted = Counted(batches)
         driver: Any = connection.connection.driver_connection
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            each_in_background(lambda batch: copy.write(_csv(batch)), counted())
-        return count
+            each_in_background(lambda batch: copy.write(_csv(batch)), counted)
+        return counted.rows
 
     def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> list[UpdateBase]:
         """INSERT … SELECT … ON CONFLICT."""
-        names = [column.name for column in table.c]
-        insert = pg.insert(table).from_select(names, rows)
-        changed = {name: insert.excluded[name] for name in names if name not in key}
-        if not changed:
-            return [insert.on_conflict_do_nothing(index_elements=list(key))]
-        differs = sa.or_(*(table.c[name].is_distinct_from(value) for name, value in changed.items()))
-        where = differs if skip_unchanged else None
-        return [insert.on_conflict_do_update(index_elements=list(key), set_=changed, where=where)]
+        return on_conflict(pg.insert(table), table, key, rows, skip_unchanged=skip_unchanged)
 
 
-@cache
-def _engine(url: URL, process: int) -> Engine:
-    """Connections are kept as long as the process; Spark's workers serve many batches. One that was lost is opened anew."""
-    # hide_parameters: a failed statement's values are rows or offsets, and belong in no log.
-    return sa.create_engine(
-        url, poolclass=QueuePool, pool_pre_ping=True, isolation_level="READ COMMITTED", hide_parameters=True
+@once_a_process
+def _engine(url: URL) -> Engine:
+    return engine(url, isolation_level="READ COMMITTED")
+
+
+def _open(url: URL) -> Connection:
+    return connect(
+        _engine,
+        url,
+        words=lambda error: scrub(str(error.orig), url),
+        missing=lambda _: "PostgreSQL needs psycopg 3: pip install 'foreachonce[postgres]'",
     )
-
-
-@contextmanager
-def _open(url: URL) -> Iterator[Connection]:
-    try:
-        # A forked process must not use its parent's connections.
-        connection = _engine(url, os.getpid()).connect()
-    except DBAPIError as error:
-        raise SinkUnavailable(f"no connection to {shown(url)}: {scrub(str(error.orig), url)}") from None
-    except ModuleNotFoundError:
-        raise SinkUnavailable("PostgreSQL needs psycopg 3: pip install 'foreachonce[postgres]'") from None
-    with connection:
-        yield connection
 
 
 def _translate(
@@ -276,7 +248,7 @@ def _writable(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def _is_flat_array(data_type: DataType) -> bool:
     """An array of arrays may be ragged, which PostgreSQL's arrays cannot be: jsonb holds it."""
-    return name_of(data_type) == "array" and name_of(data_type.elementType) not in _NESTED  # type: ignore[attr-defined]
+    return name_of(data_type) == "array" and name_of(data_type.elementType) not in NESTED  # type: ignore[attr-defined]
 
 
 def _array_literal(column: Column, element: DataType) -> Column:
@@ -304,12 +276,12 @@ def _text(value: Column, data_type: DataType) -> Column:
 def _holds_integer(column: SqlType, data_type: DataType) -> bool:
     width = INTEGER_BYTES[name_of(data_type)]
     if isinstance(column, sa.Integer):
-        return width <= (2 if isinstance(column, sa.SmallInteger) else 8 if isinstance(column, sa.BigInteger) else 4)
+        return width <= integer_bytes(column)
     if isinstance(column, sa.REAL):
         return width <= 2
     if isinstance(column, sa.Float):
         return width <= 4
-    return isinstance(column, sa.Numeric) and numeric_holds(column.precision, column.scale, data_type)
+    return decimal_holds(column, data_type)
 
 
 def _holds_scalar(column: SqlType, data_type: DataType) -> bool:
@@ -317,9 +289,7 @@ def _holds_scalar(column: SqlType, data_type: DataType) -> bool:
     if name in ("float", "double"):
         return isinstance(column, sa.Float) and (name == "float" or not isinstance(column, sa.REAL))
     if name == "decimal":
-        if isinstance(column, sa.Float) or not isinstance(column, sa.Numeric):
-            return False
-        return numeric_holds(column.precision, column.scale, data_type)
+        return decimal_holds(column, data_type)
     if name in ("timestamp", "timestamp_ntz"):
         is_exact = getattr(column, "precision", None) in (None, 6)
         return isinstance(column, sa.DateTime) and is_exact and bool(column.timezone) == (name == "timestamp")

@@ -147,9 +147,14 @@ def create(connection: Connection, database: Database, schema: str | None) -> st
     return values["identity"]
 
 
+def as_text(time: datetime) -> str:
+    """A time as the tables hold it; such texts sort in order of time."""
+    return time.astimezone(timezone.utc).isoformat(timespec="microseconds")
+
+
 def now() -> str:
     """The time as the tables hold it."""
-    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
+    return as_text(datetime.now(timezone.utc))
 
 
 def check_identity(connection: Connection, schema: str | None, identity: str) -> None:

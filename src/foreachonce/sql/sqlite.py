@@ -26,7 +26,9 @@ from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
 from foreachonce.errors import ConfigurationError, SinkUnavailable, WriteFailed
 from foreachonce.sql.database import Parameters, SqlType
-from foreachonce.sql.types import INTEGER_BYTES, JSON_OPTIONS, digits, name_of
+from foreachonce.sql.ship import exact_as_text
+from foreachonce.sql.types import INTEGER_BYTES, NESTED, digits, is_decimal, name_of
+from foreachonce.sql.upsert import on_conflict
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,7 +54,6 @@ _TYPES: dict[str, SqlType] = {
     "map": sa.Text(),
     "variant": sa.Text(),
 }
-_NESTED = ("array", "struct", "map", "variant")
 # How long a writer waits for another one's transaction, where the address has no timeout=.
 _BUSY_SECONDS = 120
 
@@ -133,8 +134,7 @@ class Sqlite:
             return isinstance(column, sa.Integer | sa.Numeric | sa.Float | sa.Boolean) and (is_exact or name != "bigint")
         if name in ("float", "double"):
             return isinstance(column, sa.Numeric | sa.Float)
-        # SQLAlchemy 2.0 counts Float as a kind of Numeric, 2.1 does not.
-        if name == "decimal" and isinstance(column, sa.Numeric) and not isinstance(column, sa.Float):
+        if name == "decimal" and is_decimal(column):
             return sum(digits(data_type)) <= 15
         if name in ("date", "timestamp", "timestamp_ntz") and isinstance(column, sa.Date | sa.DateTime):
             return isinstance(column, sa.Date) == (name == "date")
@@ -143,14 +143,8 @@ class Sqlite:
         return isinstance(column, sa.String) or _is_json(column, name)
 
     def ship(self, column: Column, data_type: DataType, target: SqlType) -> Column:
-        """Nested values become JSON and decimals plain text in Spark's generated code."""
-        from pyspark.sql import functions as F
-
-        if name_of(data_type) in _NESTED:
-            return F.to_json(column, JSON_OPTIONS)
-        if name_of(data_type) == "decimal":
-            return column.cast("string")
-        return column
+        """SQLite has no decimals, and nothing nested."""
+        return exact_as_text(column, data_type)
 
     def load(
         self, connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]
@@ -172,19 +166,12 @@ class Sqlite:
 
     def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> list[UpdateBase]:
         """INSERT … SELECT … ON CONFLICT; the WHERE keeps SQLite from reading ON as a join's."""
-        names = [column.name for column in table.c]
-        insert = sqlite.insert(table).from_select(names, rows.where(sa.true()))
-        changed = {name: insert.excluded[name] for name in names if name not in key}
-        if not changed:
-            return [insert.on_conflict_do_nothing(index_elements=list(key))]
-        differs = sa.or_(*(table.c[name].is_distinct_from(value) for name, value in changed.items()))
-        where = differs if skip_unchanged else None
-        return [insert.on_conflict_do_update(index_elements=list(key), set_=changed, where=where)]
+        return on_conflict(sqlite.insert(table), table, key, rows.where(sa.true()), skip_unchanged=skip_unchanged)
 
 
 def _is_json(column: SqlType, name: str) -> bool:
     """A column declared JSON has NUMERIC affinity: objects and arrays stay as they are, a variant's bare number may not."""
-    return isinstance(column, sa.JSON) and name in _NESTED and name != "variant"
+    return isinstance(column, sa.JSON) and name in NESTED and name != "variant"
 
 
 @cache

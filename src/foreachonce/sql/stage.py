@@ -92,9 +92,8 @@ def open_stages(batch: Batch, rows: Sequence[Rows]) -> list[Stage]:
 
 
 def _name(batch: Batch, rows: Rows, number: int) -> str:
-    # Frames of other columns, as a function may return them from batch to batch, need a stage of their own.
-    shape = sha256("/".join([str(rows.target), *rows.staged]).encode()).hexdigest()[:8]
-    return f"{_prefix(batch.entry.stream)}{batch.entry.run_id[:8]}_{shape}_{number}"
+    # By shape: a function may return other columns from batch to batch.
+    return f"{_prefix(batch.entry.stream)}{batch.entry.run_id[:8]}_{rows.shape}_{number}"
 
 
 def create(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
@@ -62,6 +63,11 @@ class Rows:
     def clause(self) -> sa.TableClause:
         """The table for statements, with just these columns."""
         return sa.table(self.target.table, *(sa.column(name) for name in self.columns), schema=self.target.schema)
+
+    @property
+    def shape(self) -> str:
+        """12 hexadecimal digits: frames of other columns, or for another table, need a stage of their own."""
+        return sha256("/".join([str(self.target), *self.staged]).encode()).hexdigest()[:12]
 
     @property
     def staged(self) -> tuple[str, ...]:

@@ -1,12 +1,16 @@
-"""How wide Spark's numbers are. Pure."""
+"""How wide Spark's numbers are, and which columns hold them. Pure."""
 
 from __future__ import annotations
 
+import sqlalchemy as sa
 from pyspark.sql.types import DataType, DecimalType
+
+from foreachonce.sql.database import SqlType
 
 INTEGER_BYTES = {"tinyint": 1, "smallint": 2, "int": 4, "bigint": 8}
 _INTEGER_DIGITS = {"tinyint": 3, "smallint": 5, "int": 10, "bigint": 19}
 _TEXT = ("char", "varchar")
+NESTED = ("array", "struct", "map", "variant")
 # How to_json writes nested values: every field, and every microsecond, which its own formats cut to milliseconds.
 JSON_OPTIONS = {
     "ignoreNullFields": "false",
@@ -35,3 +39,19 @@ def numeric_holds(precision: int | None, scale: int | None, data_type: DataType)
     whole, fraction = digits(data_type)
     kept = scale or 0
     return fraction <= kept and whole <= precision - kept
+
+
+def is_decimal(column: SqlType) -> bool:
+    """Whether a column holds decimal fractions as they are."""
+    # SQLAlchemy 2.0 counts Float as a kind of Numeric, 2.1 does not.
+    return isinstance(column, sa.Numeric) and not isinstance(column, sa.Float)
+
+
+def decimal_holds(column: SqlType, data_type: DataType) -> bool:
+    """Whether a column of decimals holds every value of a decimal or integer type."""
+    return is_decimal(column) and numeric_holds(column.precision, column.scale, data_type)  # type: ignore[attr-defined]
+
+
+def integer_bytes(column: sa.Integer) -> int:
+    """How wide a column of integers is, in databases that have two, four and eight bytes."""
+    return 2 if isinstance(column, sa.SmallInteger) else 8 if isinstance(column, sa.BigInteger) else 4

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -75,8 +74,7 @@ def _load(connection: Connection, batch: Batch, rows: Rows, batches: Iterable[pa
 
 def _load_by_key(connection: Connection, batch: Batch, rows: Rows, batches: Iterable[pa.RecordBatch]) -> int:
     """By a temporary table, which the connection keeps for its next batch."""
-    shape = sha256("/".join([str(rows.target), *rows.staged]).encode()).hexdigest()[:12]
-    stage = sa.table(f"{PREFIX}{shape}", *(sa.column(name) for name in rows.staged))
+    stage = sa.table(f"{PREFIX}{rows.shape}", *(sa.column(name) for name in rows.staged))
     create(connection, rows, stage, "TEMPORARY", batch.database.temporary)
     if not batch.database.empties_temporary:
         connection.execute(sa.delete(stage))

@@ -10,11 +10,12 @@ import os
 import pickle
 import subprocess
 import sys
-from fcntl import LOCK_EX, flock
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from foreachonce.testing.alone import alone
 
 ARCHIVE = Path(sys.prefix, f"foreachonce-spark-{version('pyspark')}.jsa")
 CONNECT = {"SPARK_REMOTE", "SPARK_LOCAL_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "SPARK_API_MODE", "SPARK_CONNECT_MODE"}
@@ -38,9 +39,7 @@ def environment(scratch: Path, archive: str | None = None) -> dict[str, str]:
 @cache
 def class_archive() -> Path:
     """The archive's path; where there is none, a driver is run for Java to write it at its end."""
-    with ARCHIVE.with_suffix(".lock").open("w") as lock:
-        # Of two test processes that start at once, one writes it and the other waits.
-        flock(lock, LOCK_EX)
+    with alone(ARCHIVE.with_suffix(".lock")):
         if not ARCHIVE.exists():
             with TemporaryDirectory(prefix="foreachonce-archive-", ignore_cleanup_errors=True) as folder:
                 _write(Path(folder))

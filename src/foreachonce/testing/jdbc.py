@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 from foreachonce.sql.url import parse_url
+from foreachonce.testing.alone import alone
 
 # By the address's name. MySQL's driver speaks to MariaDB too; MariaDB's own is not one that Spark has a dialect for.
 PACKAGES = {"postgresql": "org.postgresql:postgresql:42.7.7", "mysql": "com.mysql:mysql-connector-j:9.4.0"}
 DRIVERS = {"postgresql": "org.postgresql.Driver", "mysql": "com.mysql.cj.jdbc.Driver"}
 IVY = Path(sys.prefix, "ivy")
-JARS = [IVY / "jars" / f"{'_'.join(package.split(':')[:2])}-{package.split(':')[2]}.jar" for package in PACKAGES.values()]
 
 # Runs in a process of its own, once: a session starts faster with a jar than with a package to resolve.
 _FETCH = """
@@ -35,25 +34,28 @@ def offer_drivers() -> None:
     Raises:
         NoDriver: one is not there, and could not be fetched.
     """
+    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--jars {','.join(map(str, jars(*PACKAGES.values())))} pyspark-shell"
+
+
+def jars(*packages: str) -> list[Path]:
+    """The jars of Maven's ``packages`` themselves; Spark fetches them where one is not there yet.
+
+    Raises:
+        NoDriver: it could not.
+    """
+    found = [IVY / "jars" / "{}_{}-{}.jar".format(*package.split(":")) for package in packages]
     IVY.mkdir(exist_ok=True)
-    with (IVY / "lock").open("w") as lock:
-        # Of two test processes that start at once, one fetches them and the other waits.
-        flock(lock, LOCK_EX)
-        if not _are_there():
-            _fetch()
-    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--jars {','.join(map(str, JARS))} pyspark-shell"
+    with alone(IVY / "lock"):
+        if not all(jar.exists() for jar in found):
+            words = _fetch(",".join(packages))
+            if not all(jar.exists() for jar in found):
+                raise NoDriver(f"Spark could not fetch the JDBC drivers {', '.join(packages)}: {words[-5000:]}")
+    return found
 
 
-def _are_there() -> bool:
-    return all(jar.exists() for jar in JARS)
-
-
-def _fetch() -> None:
-    packages = ",".join(PACKAGES.values())
+def _fetch(packages: str) -> str:
     command = [sys.executable, "-c", _FETCH, packages, str(IVY)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
-    if not _are_there():
-        raise NoDriver(f"Spark could not fetch the JDBC drivers {packages}: {done.stderr[-2000:]}")
+    return subprocess.run(command, capture_output=True, text=True, check=False).stderr  # noqa: S603 - our own arguments
 
 
 def options(url: str) -> dict[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from foreachonce.sql.url import parse_url
+from foreachonce.testing.server import free_port, has_docker, server_user
 
 VARIABLE = "FOREACHONCE_MARIADB_URL"
 PASSWORD = "for-tests-only"  # noqa: S105 - of a server that lives as long as the tests
@@ -50,7 +50,7 @@ def mariadb() -> Iterator[str]:
     server, installer = _program("mariadbd", "mysqld"), _program("mariadb-install-db", "mysql_install_db")
     if given:
         yield given
-    elif _has_docker():
+    elif has_docker():
         with _container() as url:
             yield url
     elif server is not None and installer is not None:
@@ -89,13 +89,6 @@ def _end_sessions(connection: sa.Connection, name: str) -> None:
             continue  # it has ended by itself
 
 
-def _has_docker() -> bool:
-    docker = shutil.which("docker")
-    if docker is None:
-        return False
-    return subprocess.run([docker, "info"], capture_output=True, check=False).returncode == 0  # noqa: S603
-
-
 @contextmanager
 def _container() -> Iterator[str]:
     from testcontainers.mysql import MySqlContainer
@@ -115,7 +108,7 @@ def _program(*names: str) -> str | None:
 @contextmanager
 def _server(server: str, installer: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="foreachonce-mariadb-", ignore_cleanup_errors=True) as folder:
-        home, user, port = Path(folder), _server_user(), _free_port()
+        home, user, port = Path(folder), server_user("mysql"), free_port()
         as_user = [] if user is None else [f"--user={user}"]
         if user is not None:
             shutil.chown(home, user)
@@ -160,19 +153,3 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
             time.sleep(0.1)
         else:
             return
-
-
-def _server_user() -> str | None:
-    """MariaDB does not run as root: then as the user that its packages make, or as nobody."""
-    import pwd
-
-    if os.geteuid() != 0:
-        return None
-    names = {entry.pw_name for entry in pwd.getpwall()}
-    return "mysql" if "mysql" in names else "nobody"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from foreachonce.sql.url import parse_url
+from foreachonce.testing.server import free_port, has_docker, server_user
 
 VARIABLE = "FOREACHONCE_POSTGRES_URL"
 PASSWORD = "for-tests-only"  # noqa: S105 - of a server that lives as long as the tests
@@ -41,7 +41,7 @@ def postgres() -> Iterator[str]:
     binaries = _binaries()
     if given:
         yield given
-    elif _has_docker():
+    elif has_docker():
         with _container() as url:
             yield url
     elif binaries is not None:
@@ -71,13 +71,6 @@ def database(admin: str) -> Iterator[str]:
             connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)")
 
 
-def _has_docker() -> bool:
-    docker = shutil.which("docker")
-    if docker is None:
-        return False
-    return subprocess.run([docker, "info"], capture_output=True, check=False).returncode == 0  # noqa: S603
-
-
 @contextmanager
 def _container() -> Iterator[str]:
     from testcontainers.postgres import PostgresContainer
@@ -100,7 +93,7 @@ def _binaries() -> Path | None:
 @contextmanager
 def _server(binaries: Path) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="foreachonce-pg-", ignore_cleanup_errors=True) as folder:
-        user = _server_user()
+        user = server_user("postgres")
         home = Path(folder)
         programs = _reachable(binaries, home, user)
         if user is not None:
@@ -108,23 +101,13 @@ def _server(binaries: Path) -> Iterator[str]:
         (home / "password").write_text(PASSWORD)
         _run(user, programs / "initdb", "-D", home / "data", "-U", "postgres", "-A", "scram-sha-256", "--no-sync",
              f"--pwfile={home / 'password'}", "-E", "UTF8", "--locale=C")  # fmt: skip
-        port = _free_port()
+        port = free_port()
         options = " ".join(f"-c {setting}" for setting in (f"port={port}", f"unix_socket_directories={home}", *SETTINGS))
         _run(user, programs / "pg_ctl", "-D", home / "data", "-w", "-l", home / "log", "-o", options, "start")
         try:
             yield f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"
         finally:
             _run(user, programs / "pg_ctl", "-D", home / "data", "-m", "immediate", "-w", "stop")
-
-
-def _server_user() -> str | None:
-    """PostgreSQL does not run as root: then as the user that its packages make, or as nobody."""
-    import pwd
-
-    if os.geteuid() != 0:
-        return None
-    names = {entry.pw_name for entry in pwd.getpwall()}
-    return "postgres" if "postgres" in names else "nobody"
 
 
 def _reachable(binaries: Path, home: Path, user: str | None) -> Path:
@@ -146,9 +129,3 @@ def _run(user: str | None, program: Path, *arguments: str | Path) -> None:
     )
     if done.returncode:
         raise NoPostgres(f"{program.name} failed ({done.returncode}): {done.stderr.strip()}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
