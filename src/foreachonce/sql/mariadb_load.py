@@ -180,6 +180,9 @@ def _plain(column: pa.Array) -> pa.Array:
         column = utc.cast(pa.int64()).cast(pa.timestamp("us"))
     elif pa.types.is_boolean(kind):
         column = column.cast(pa.int8())
+    elif pa.types.is_float32(kind):
+        # The shortest text of a float is not that of the same number as a double.
+        column = column.cast(pa.float64())
     return column.cast(pa.large_string())
 
 

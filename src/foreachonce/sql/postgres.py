@@ -1,4 +1,4 @@
-"""PostgreSQL: rows go by COPY, from Arrow batches as CSV, which tells '' (quoted) from NULL (bare)."""
+"""PostgreSQL: rows go by COPY, types and locks are its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sqlalchemy.sql.dml import Update, UpdateBase
 from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
 from foreachonce.errors import CommitInDoubt, Conflict, ForeachOnceError, SinkUnavailable, WriteFailed
-from foreachonce.sql.background import Counted, each_in_background
+from foreachonce.sql import postgres_copy
 from foreachonce.sql.connections import connect, engine, once_a_process
 from foreachonce.sql.database import Parameters, SqlType
 from foreachonce.sql.fence import GRACE_SECONDS, SEIZE_SECONDS
@@ -168,27 +168,16 @@ class Postgres:
         return _holds_scalar(column, data_type)
 
     def ship(self, column: Column, data_type: DataType, target: SqlType) -> Column:
-        """Binary and nested values become text in Spark's generated code; COPY's CSV has no form of its own for them."""
-        from pyspark.sql import functions as F
-
+        """Nested values become text in Spark's generated code; arrays of scalars as the server's own literals."""
         if isinstance(target, sa.ARRAY):
             return _array_literal(column, data_type.elementType)  # type: ignore[attr-defined]
-        if name_of(data_type) == "binary":
-            return F.concat(F.lit("\\x"), F.hex(column))
         return nested_as_json(column, data_type)
 
     def load(
         self, connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]
     ) -> int:
         """COPY the batches into the table."""
-        quote = connection.dialect.identifier_preparer
-        names = ", ".join(quote.quote_identifier(name) for name in columns)
-        statement = f"COPY {quote.format_table(table)} ({names}) FROM STDIN (FORMAT csv)"
-        counted = Counted(batches)
-        driver: Any = connection.connection.driver_connection
-        with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            each_in_background(lambda batch: copy.write(_csv(batch)), counted)
-        return counted.rows
+        return postgres_copy.load(connection, table, columns, batches)
 
     def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> list[UpdateBase]:
         """INSERT … SELECT … ON CONFLICT."""
@@ -225,25 +214,6 @@ def _translate(
     if state.startswith("40"):
         return Conflict(f"another transaction was in the way: {text}")
     return WriteFailed(f"PostgreSQL refused it ({state}), nothing was written: {text}")
-
-
-def _csv(batch: pa.RecordBatch) -> memoryview:
-    import pyarrow as pa
-    from pyarrow import csv
-
-    sink = pa.BufferOutputStream()
-    csv.write_csv(_writable(batch), sink, csv.WriteOptions(include_header=False))
-    return memoryview(sink.getvalue())
-
-
-def _writable(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """pyarrow's CSV writer knows no string views, which newer Sparks may send."""
-    import pyarrow as pa
-
-    if not any(field.type == pa.string_view() for field in batch.schema):
-        return batch
-    plain = [field.with_type(pa.string()) if field.type == pa.string_view() else field for field in batch.schema]
-    return batch.cast(pa.schema(plain))
 
 
 def _is_flat_array(data_type: DataType) -> bool:

@@ -1,0 +1,177 @@
+"""COPY's two formats bring the same values, for every type that has a binary form."""
+
+from __future__ import annotations
+
+import datetime as dt
+from contextlib import contextmanager
+from decimal import Decimal
+from uuid import uuid4
+
+import psycopg
+import pyarrow as pa
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from foreachonce.errors import WriteFailed
+from foreachonce.sql import postgres_copy
+from foreachonce.sql.postgres import Postgres
+from foreachonce.sql.url import parse_url
+
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+DATES = st.dates()
+WALL = st.datetimes()
+INSTANTS = st.datetimes(timezones=st.just(dt.timezone.utc))
+
+
+def integers(bits):
+    return st.integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def decimals(precision, scale):
+    most = 10**precision - 1
+    return st.integers(-most, most).map(lambda digits: Decimal(f"{digits}E-{scale}"))
+
+
+FORMS = [
+    (pa.int8(), integers(8), "smallint"),
+    (pa.int16(), integers(16), "smallint"),
+    (pa.int32(), integers(32), "integer"),
+    (pa.int64(), integers(64), "bigint"),
+    (pa.int16(), integers(16), "bigint"),
+    (pa.int64(), integers(64), "numeric"),
+    (pa.int16(), integers(16), "real"),
+    (pa.int32(), integers(32), "double precision"),
+    (pa.float32(), st.floats(width=32), "real"),
+    (pa.float64(), st.floats(), "double precision"),
+    (pa.float32(), st.floats(width=32), "double precision"),
+    (pa.bool_(), st.booleans(), "boolean"),
+    (pa.date32(), DATES, "date"),
+    (pa.timestamp("us"), WALL, "timestamp"),
+    (pa.timestamp("us", "America/New_York"), INSTANTS, "timestamptz"),
+    (pa.decimal128(15, 2), decimals(15, 2), "numeric(15, 2)"),
+    (pa.decimal128(18, 18), decimals(18, 18), "numeric(20, 18)"),
+    (pa.decimal128(18, 1), decimals(18, 1), "numeric"),
+    (pa.decimal128(5, 0), decimals(5, 0), "numeric(7, 2)"),
+    (pa.string(), TEXTS, "text"),
+    (pa.large_string(), TEXTS, "varchar"),
+    (pa.string_view(), TEXTS, "text"),
+    (pa.string(), TEXTS.map(lambda text: text[:9]), "char(9)"),
+    (pa.string(), st.just('{"a": [1, null]}'), "jsonb"),
+    (pa.string(), st.just('{"a": [1, null]}'), "json"),
+    (pa.binary(), st.binary(), "bytea"),
+    (pa.large_binary(), st.binary(), "bytea"),
+    (pa.string(), TEXTS, "a_domain"),
+    (pa.string(), st.uuids().map(str), "uuid"),
+    (pa.string(), st.just('{"a",NULL}'), "text[]"),
+]
+WIDE = [(pa.decimal128(38, scale), decimals(38, scale), "numeric") for scale in (0, 10, 18, 37, 38)]
+IDS = [f"{column} to {kind}" for column, _, kind in (*FORMS, *WIDE)]
+
+
+@pytest.fixture
+def table(postgres_url):
+    """A new table with the columns."""
+    made = []
+
+    def make(*kinds):
+        name = f"copied_{uuid4().hex[:8]}"
+        with psycopg.connect(postgres_url) as connection:
+            connection.execute("do $$ begin create domain a_domain as text; exception when duplicate_object then end $$")
+            connection.execute(f"create table {name} (n serial, {', '.join(f'c{i} {k}' for i, k in enumerate(kinds))})")
+        made.append(name)
+        return name
+
+    yield make
+    with psycopg.connect(postgres_url) as connection:
+        for name in made:
+            connection.execute(f"drop table {name}")
+
+
+@pytest.fixture
+def load(postgres_url):
+    def load(table, *batches):
+        columns = [f"c{number}" for number in range(batches[0].num_columns)]
+        with Postgres().writing(parse_url(postgres_url)) as connection:
+            return postgres_copy.load(connection, sa.table(table), columns, batches)
+
+    return load
+
+
+@pytest.fixture
+def texts(postgres_url):
+    """A column's values as the server writes them."""
+
+    def texts(table, column="c0"):
+        with psycopg.connect(postgres_url) as connection:
+            connection.execute("set extra_float_digits = 3")
+            return [row[0] for row in connection.execute(f"select {column}::text from {table} order by n")]
+
+    return texts
+
+
+@contextmanager
+def csv_only(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres_copy, "encoder", lambda kinds, schema: None)
+        yield
+
+
+@pytest.mark.parametrize(("column", "values", "kind"), [*FORMS, *WIDE], ids=IDS)
+def test_binary_brings_what_csv_brings(table, load, texts, monkeypatch, column, values, kind):
+    name = table(kind)
+
+    @given(st.lists(st.none() | values, max_size=20), st.integers(0, 3))
+    @settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    def holds(rows, skipped):
+        # A slice has an offset, which the buffers below do not know of.
+        batch = pa.RecordBatch.from_arrays([pa.array(rows, column)], names=["x"]).slice(skipped)
+        load(name, batch)
+        with csv_only(monkeypatch):
+            load(name, batch)
+        found = texts(name)[-2 * batch.num_rows :] if batch.num_rows else []
+        assert found[: batch.num_rows] == found[batch.num_rows :]
+
+    holds()
+
+
+def test_columns_stand_side_by_side(table, load, texts):
+    forms = [form for form in FORMS if form[2] not in ("a_domain", "uuid")]
+    rows = [None, *[2**60 if number % 2 else -(2**60) for number in range(5)]]
+    columns = [pa.array(["x", None, "y"]), pa.array(rows[:3]), pa.array([b"", None, b"\0"]), pa.array([True, None, False])]
+    name = table("text", "bigint", "bytea", "boolean")
+    assert len(forms) > 20
+    assert load(name, pa.RecordBatch.from_arrays(columns, names=list("abcd"))) == 3
+    assert [texts(name, f"c{number}") for number in range(4)] == [
+        ["x", None, "y"],
+        [None, str(-(2**60)), str(2**60)],
+        ["\\x", None, "\\x00"],
+        ["true", None, "false"],
+    ]
+
+
+@pytest.mark.parametrize("value", [-(2**63), -(2**63) + 1])
+def test_instants_that_postgresql_has_not_are_refused(table, load, texts, value):
+    """The far past must not come round as the far future."""
+    name = table("timestamp")
+    with pytest.raises((WriteFailed, pa.ArrowInvalid)):
+        load(name, pa.RecordBatch.from_arrays([pa.array([value], pa.timestamp("us"))], names=["x"]))
+    assert texts(name) == []
+
+
+def test_text_arrives_whole_in_a_database_of_another_encoding(postgres_url):
+    name = f"latin_{uuid4().hex[:8]}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"create database {name} encoding latin1 locale 'C' template template0")
+    try:
+        url = parse_url(postgres_url).set(database=name)
+        with Postgres().writing(url) as connection:
+            connection.exec_driver_sql("create table t (c0 text, c1 integer[])")
+            for columns in (["c0"], ["c0", "c1"]):
+                arrays = [pa.array(["grün"]), pa.array(["{1}"])][: len(columns)]
+                postgres_copy.load(connection, sa.table("t"), columns, [pa.RecordBatch.from_arrays(arrays, names=columns)])
+            assert connection.exec_driver_sql("select count(*) from t where c0 = 'gr' || chr(252) || 'n'").scalar() == 2
+    finally:
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(f"drop database {name} with (force)")
