@@ -38,6 +38,7 @@ def measure(bench: Bench, rounds: int, console: Console) -> Work:
 
     sides = {
         "Spark JDBC, default": side(lambda: spark_jdbc(bench.url, tuned=False)),
+        "foreachonce, path='direct'": side(lambda: sink(bench.url, path="direct")),
         "foreachonce, path='staged'": side(lambda: sink(bench.url, path="staged")),
         OURS: side(lambda: sink(bench.url)),
     }

@@ -11,13 +11,13 @@ from foreachonce import JdbcSink, exactly_once
 from foreachonce.chain import breaks
 from foreachonce.runner import POINTS_AFTER, POINTS_BEFORE
 from foreachonce.sql.url import parse_url
-from foreachonce.sql.write import DIRECT_POINTS, STAGED_POINTS
+from foreachonce.sql.write import DIRECT_POINTS, DRIVER_POINTS, STAGED_POINTS
 from foreachonce.testing.driver import Driver, Job
 from foreachonce.testing.stream import FileStream
 from tests.acceptance.reader import ROWS, Reader, file_ids
 from tests.contract.effects import Effects
 
-ALL_DIRECT = (*POINTS_BEFORE, *DIRECT_POINTS, *POINTS_AFTER)
+EVERY_POINT = (*POINTS_BEFORE, *DRIVER_POINTS, *POINTS_AFTER)
 
 
 def orders_and_count(df, batch_id, tx):
@@ -28,8 +28,8 @@ def orders_and_count(df, batch_id, tx):
 
 
 @pytest.mark.parametrize(("place", "path", "steps"), [
-    ("sqlite_url", "direct", ALL_DIRECT), ("postgres_url", "direct", DIRECT_POINTS),
-    ("mariadb_url", "staged", STAGED_POINTS),
+    ("sqlite_url", "driver", EVERY_POINT), ("sqlite_url", "direct", ("rows-half", "committed")),
+    ("postgres_url", "direct", DIRECT_POINTS), ("mariadb_url", "staged", STAGED_POINTS),
 ])  # fmt: skip
 def test_a_kill_at_any_step_loses_and_repeats_nothing(place, path, steps, request, tmp_path: Path):
     url = request.getfixturevalue(place)
@@ -38,7 +38,7 @@ def test_a_kill_at_any_step_loses_and_repeats_nothing(place, path, steps, reques
 
 
 def test_a_kill_at_any_step_of_a_transaction(postgres_url, tmp_path: Path):
-    write = exactly_once(JdbcSink(postgres_url, stream="s"))(orders_and_count)
+    write = exactly_once(JdbcSink(postgres_url, stream="s", path="direct"))(orders_and_count)
     _kill_at(STAGED_POINTS, write, write.sinks[0].ledger, postgres_url, tmp_path)
     with sa.create_engine(parse_url(postgres_url), poolclass=sa.NullPool).connect() as connection:
         batches = connection.execute(sa.text("select batch from batches order by batch")).scalars().all()

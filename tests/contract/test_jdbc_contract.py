@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from foreachonce import JdbcSink
 from foreachonce.runner import POINTS_AFTER, POINTS_BEFORE
 from foreachonce.sql.url import parse_url
-from foreachonce.sql.write import DIRECT_POINTS, STAGED_POINTS
+from foreachonce.sql.write import DIRECT_POINTS, DRIVER_POINTS, STAGED_POINTS
 from foreachonce.testing.contract import SinkContract
 
 
@@ -30,12 +30,26 @@ class JdbcContract(SinkContract):
 
 
 class TestSqlite(JdbcContract):
+    path = "driver"
+    points = (*POINTS_BEFORE, *DRIVER_POINTS, *POINTS_AFTER)
+    worker_points = ()
     # Only the process that holds the file's lock can let it go.
     unbreakable = ("rows-half", "rows-written", "entry-written")
 
     @pytest.fixture(autouse=True)
     def place(self, sqlite_url):
         self.url = f"{sqlite_url}?timeout=2"
+
+
+class TestPostgresDriver(JdbcContract):
+    path = "driver"
+    # The others are passed in the same way as on the direct path.
+    points = DRIVER_POINTS
+    worker_points = ()
+
+    @pytest.fixture(autouse=True)
+    def place(self, postgres_url):
+        self.url = postgres_url
 
 
 class TestPostgresDirect(JdbcContract):

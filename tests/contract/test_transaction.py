@@ -14,7 +14,7 @@ from foreachonce.testing.contract import refused
 def shop(url, **changed):
     """Orders, a total for each last digit, and the newest batch: three tables."""
 
-    @exactly_once(JdbcSink(url, stream="s"))
+    @exactly_once(JdbcSink(url, stream="s", path="direct"))
     def write(df, batch_id, tx):
         totals = df.groupBy((df.id % 10).alias("digit")).agg(F.count("*").alias("orders"))
         tx.append(df, table="orders")

@@ -15,7 +15,7 @@ from foreachonce.errors import ConfigurationError
 from foreachonce.keywords import flags, names, one_of, texts
 from foreachonce.runner import run
 from foreachonce.sink import OnMismatch
-from foreachonce.spark.frames import backticked, partitions, run_tasks
+from foreachonce.spark.frames import backticked, fetched, few, partitions, run_tasks
 from foreachonce.spark.resolve import refuse_streaming
 from foreachonce.sql import stage
 from foreachonce.sql.batch import Batch
@@ -26,12 +26,12 @@ from foreachonce.sql.table import Mode, Rows, Target, check_target, columns_of
 from foreachonce.sql.transaction import Transaction
 from foreachonce.sql.url import shown
 from foreachonce.sql.view import SqlLedger
-from foreachonce.sql.write import Load, Step, direct, finish, staged
+from foreachonce.sql.write import Fetched, Load, Step, direct, finish, staged
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-Path = Literal["auto", "direct", "staged"]
+Path = Literal["auto", "driver", "direct", "staged"]
 Work = Sequence[Load | Statement]
 
 # One task carries what at most this many would have computed: merging their partitions costs less than writing the rows
@@ -64,9 +64,11 @@ class JdbcSink:
         ledger_schema: the schema of ``foreachonce_ledger``; None is the connection's default.
         on_mismatch: what becomes of a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
             writes it all the same and says so in its entry.
-        path: ``"direct"``: one task carries the batch in one transaction; ``"staged"``: tasks side by side into a staging
-            table, then one statement; ``"auto"`` chooses by the number of partitions, and stages
-            where Spark does not tell it (Connect, a shuffle under adaptive execution). SQLite is always direct.
+        path: ``"driver"``: the rows come to the driver's memory, which writes them; ``"direct"``: one task carries the batch
+            in one transaction; ``"staged"``: tasks side by side into a staging table, then one statement. ``"auto"`` takes
+            the driver for at most 10,000 rows of what Spark takes for at most 4 MB; else it chooses by the number of
+            partitions, and stages where Spark does not tell it (Connect, a shuffle under adaptive execution). SQLite takes
+            no ``"staged"``.
         checkpoint: the query's ``checkpointLocation``; needed on Spark Connect only.
         spark_jdbc: the options of Spark's JDBC writer: ``url``, ``driver``, ``user``, ``password`` and others. The rows then
             go by it, and the rest by statements that all databases have: for a database that the library has no way of its
@@ -180,19 +182,29 @@ class JdbcSink:
         batch = self.ledger.batch(entry)
         if self._spark_jdbc is not None:
             return commit_by_spark(batch, self._spark_jdbc, work)
-        if len(work) == 1 and isinstance(only := work[0], Load) and self._is_direct(only.frame):
+        steps = [self._fetched(step) for step in work]
+        if len(steps) == 1 and isinstance(only := steps[0], Load) and self._is_direct(only.frame):
             return sum(receipt.rows for receipt in run_tasks(only.frame.coalesce(1), direct(batch, only.rows)))
-        return finish(batch, self._stage(batch, work))
+        return finish(batch, self._stage(batch, steps))
 
-    def _stage(self, batch: Batch, work: Work) -> list[Step]:
+    def _fetched(self, step: Load | Statement) -> Load | Statement | Fetched:
+        """The step, with its rows where the driver carries them."""
+        if not isinstance(step, Load) or self._path not in ("auto", "driver"):
+            return step
+        batches = fetched(step.frame) if self._path == "driver" else few(step.frame)
+        return step if batches is None else Fetched(step.rows, batches)
+
+    def _stage(self, batch: Batch, work: Sequence[Load | Statement | Fetched]) -> list[Step]:
         """Stage the rows of every load; return the steps that bring them into place, with the statements between."""
         loads = [step for step in work if isinstance(step, Load)]
         stages = iter(stage.open_stages(batch, [load.rows for load in loads]))
         return [self._stage_one(batch, step, stages) for step in work]
 
-    def _stage_one(self, batch: Batch, step: Load | Statement, stages: Iterator[stage.Stage]) -> Step:
+    def _stage_one(self, batch: Batch, step: Load | Statement | Fetched, stages: Iterator[stage.Stage]) -> Step:
         if isinstance(step, Statement):
             return lambda connection: step.run(connection, batch.database)
+        if isinstance(step, Fetched):
+            return lambda connection: step.run(connection, batch)
         place, frame = next(stages), step.frame if self._database.is_parallel else step.frame.coalesce(1)
         receipts = run_tasks(frame, staged(batch, place))
         return lambda connection: place.promote(connection, batch, receipts)
@@ -200,13 +212,17 @@ class JdbcSink:
     def _load(self, frame: DataFrame, target: Target, create: bool) -> Load:
         """The frame as the database can load it. Columns go by place: mapInArrow cannot name a column with a dot."""
         refuse_streaming(frame)
-        columns = _checked_columns(self._database, self.ledger.url, target, frame.schema.json(), create)
-        types = {field.name: field.dataType for field in frame.schema.fields}
-        shipped = [self._database.ship(frame[backticked(name)], types[name], column) for name, column in columns.items()]
+        schema = frame.schema
+        columns, is_plain = _checked_columns(self._database, self.ledger.url, target, schema.json(), create)
+        rows, types = Rows(target, tuple(columns)), tuple(columns.values())
+        if is_plain:
+            # One question to the JVM, where a column for each would be three a column.
+            return Load(frame.toDF(*(f"c{place}" for place in range(len(columns)))), rows, types)
+        kinds = {field.name: field.dataType for field in schema.fields}
+        shipped = [self._database.ship(frame[backticked(name)], kinds[name], column) for name, column in columns.items()]
         if target.op is not None:
             shipped.append(frame[backticked(target.op)].cast("string"))
-        travelling = frame.select(*(column.alias(f"c{place}") for place, column in enumerate(shipped)))
-        return Load(travelling, Rows(target, tuple(columns)), tuple(columns.values()))
+        return Load(frame.select(*(column.alias(f"c{place}") for place, column in enumerate(shipped))), rows, types)
 
     def _is_direct(self, frame: DataFrame) -> bool:
         if self._path != "auto" or not self._database.is_parallel:
@@ -216,9 +232,18 @@ class JdbcSink:
 
 
 @cache
-def _checked_columns(database: Database, url: URL, target: Target, frame: str, create: bool) -> dict[str, SqlType]:
-    """The table's types for a frame's columns; looked up once in a process for each schema of frames."""
+def _checked_columns(
+    database: Database, url: URL, target: Target, frame: str, create: bool
+) -> tuple[dict[str, SqlType], bool]:
+    """The table's types for a frame's columns, and whether the frame travels as it is.
+
+    Looked up once in a process for each schema of frames.
+    """
+    from pyspark.sql import functions as F
     from pyspark.sql.types import StructType
 
+    schema, any_column = StructType.fromJson(json.loads(frame)), F.lit(None)
     with database.writing(url) as connection:
-        return columns_of(connection, database, target, StructType.fromJson(json.loads(frame)), create=create)
+        columns = columns_of(connection, database, target, schema, create=create)
+    shipped = (database.ship(any_column, field.dataType, columns[field.name]) for field in schema if field.name in columns)
+    return columns, target.op is None and all(column is any_column for column in shipped)

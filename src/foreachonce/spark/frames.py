@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
+# What the driver itself carries: at most so many rows, of frames that Spark takes to be at most so many bytes.
+FEW_ROWS, FEW_BYTES = 10_000, 4_000_000
 # How many lines of an error that came from Spark are told.
 SHOWN = 15
 
@@ -62,6 +64,40 @@ def partitions(frame: DataFrame) -> int | None:
     return int(execution.toRdd().getNumPartitions())
 
 
+def few(frame: DataFrame) -> list[pa.RecordBatch] | None:
+    """The frame's rows, fetched to the driver, if Spark takes them for few and they are; None otherwise.
+
+    A task in Python costs 70 ms before it has a row, fetching them costs 20; see docs/decisions/0009-small-batches.md.
+
+    Raises:
+        ForeachOnceError: as :func:`run_tasks`.
+    """
+    size = _size(frame)
+    if size is None or size > FEW_BYTES:
+        return None
+    batches = fetched(frame.coalesce(1).limit(FEW_ROWS + 1))
+    return batches if sum(batch.num_rows for batch in batches) <= FEW_ROWS else None
+
+
+def fetched(frame: DataFrame) -> list[pa.RecordBatch]:
+    """The frame's rows, all of them, in the driver's memory.
+
+    Raises:
+        ForeachOnceError: as :func:`run_tasks`.
+    """
+    with _in_our_words():
+        batches: list[pa.RecordBatch] = frame.toArrow().to_batches()
+        return batches
+
+
+def _size(frame: DataFrame) -> int | None:
+    """How many bytes Spark takes the frame for, which for files is their size; None where it is not asked (Connect, 3.5)."""
+    plan = getattr(frame, "_jdf", None)
+    if plan is None or not hasattr(frame, "toArrow"):
+        return None
+    return int(plan.queryExecution().optimizedPlan().stats().sizeInBytes())
+
+
 def run_tasks(frame: DataFrame, task: Task) -> list[Receipt]:
     """Run ``task`` over the Arrow batches of each partition and collect the receipts of those that Spark accepted.
 
@@ -70,18 +106,24 @@ def run_tasks(frame: DataFrame, task: Task) -> list[Receipt]:
         ConfigurationError: the workers run a Python that lacks a package.
         CommitInDoubt: a task or the job was lost; what it has committed only the ledger tells.
     """
-    from py4j.protocol import Py4JError
-    from pyspark.errors import PySparkException
-
-    try:
+    with _in_our_words():
         reports = frame.mapInArrow(_reporting(task), "report binary").collect()
-    except (PySparkException, Py4JError) as error:
-        raise job_error(error) from error
     results = [pickle.loads(bytes(report[0])) for report in reports]  # noqa: S301 - written by our own tasks
     for result in results:
         if isinstance(result, ForeachOnceError):
             raise result
     return results
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (PySparkException, Py4JError) as error:
+        raise job_error(error) from error
 
 
 def _reporting(task: Task) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:

@@ -102,12 +102,14 @@ def _greatest_first(column: sa.ColumnElement[Any]) -> tuple[sa.ColumnElement[Any
 
 def _refuse_null_keys(connection: Connection, rows: Rows, winners: sa.Select[Any]) -> None:
     inner = winners.subquery("incoming")
-    for name in rows.target.key:
-        if connection.execute(sa.select(sa.literal(1)).where(inner.c[name].is_(None)).limit(1)).first():
-            raise WriteFailed(
-                f"table {rows.target}: key column {name!r} holds NULL in this batch, which equals no other NULL; "
-                "filter such rows out, or choose another key=. Nothing was written."
-            )
+    is_null = [inner.c[name].is_(None) for name in rows.target.key]
+    found = connection.execute(sa.select(*is_null).where(sa.or_(*is_null)).limit(1)).first()
+    if found is not None:
+        name = next(name for name, missing in zip(rows.target.key, found, strict=True) if missing)
+        raise WriteFailed(
+            f"table {rows.target}: key column {name!r} holds NULL in this batch, which equals no other NULL; "
+            "filter such rows out, or choose another key=. Nothing was written."
+        )
 
 
 def _refuse_duplicates(connection: Connection, rows: Rows, winners: sa.Select[Any]) -> None:

@@ -1,5 +1,6 @@
-"""The two ways of a batch into a database, both with one transaction that readers see at once or not at all.
+"""The three ways of a batch into a database, each with one transaction that readers see at once or not at all.
 
+- driver: few rows come to the driver, whose transaction brings them and the entry.
 - direct: one task carries one table's rows and the entry in a transaction of its own. Nothing is staged but, for rows that
   go by key, in a temporary table, and nothing can stay behind.
 - staged: many tasks write side by side into unlogged staging tables; then the driver moves what Spark accepted of them
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 DIRECT_POINTS: tuple[Point, ...] = ("rows-half", "rows-written", "entry-written", "committed")
+DRIVER_POINTS: tuple[Point, ...] = ("rows-staged", "rows-half", "rows-written", "entry-written", "committed")
 STAGED_POINTS: tuple[Point, ...] = ("rows-half", "part-staged", "rows-staged", "rows-written", "entry-written", "committed")
 
 # A part of the transaction that ends a staged batch: does its work, and returns how many rows it brought.
@@ -42,6 +44,18 @@ class Load:
     frame: DataFrame
     rows: Rows
     types: tuple[SqlType, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Rows that are in the driver already."""
+
+    rows: Rows
+    batches: Sequence[pa.RecordBatch]
+
+    def run(self, connection: Connection, batch: Batch) -> int:
+        """Bring them into place; return how many."""
+        return _load(connection, batch, self.rows, self.batches)
 
 
 def direct(batch: Batch, rows: Rows) -> Task:
