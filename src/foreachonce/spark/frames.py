@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from foreachonce.errors import CommitInDoubt, ConfigurationError, ForeachOnceError
+from foreachonce.spark.quickack import acknowledged
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,7 +68,7 @@ def partitions(frame: DataFrame) -> int | None:
 def few(frame: DataFrame) -> list[pa.RecordBatch] | None:
     """The frame's rows, fetched to the driver, if Spark takes them for few and they are; None otherwise.
 
-    A task in Python costs 70 ms before it has a row, fetching them costs 20; see docs/decisions/0009-small-batches.md.
+    A task in Python costs several times as much as fetching them; see docs/decisions/0009-small-batches.md.
 
     Raises:
         ForeachOnceError: as :func:`run_tasks`.
@@ -132,7 +133,7 @@ def _reporting(task: Task) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.R
 
         result: Receipt | ForeachOnceError
         try:
-            result = task(batches)
+            result = task(acknowledged(batches))
         except ForeachOnceError as error:
             # Spark must not repeat a task that the sink refused, and expects its input to be read to the end.
             result = error.with_traceback(None)
