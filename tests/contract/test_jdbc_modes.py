@@ -7,7 +7,8 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from foreachonce import JdbcSink
+from foreachonce import JdbcSink, exactly_once
+from foreachonce.spark.resolve import Resolved
 from foreachonce.sql.url import parse_url
 from foreachonce.testing.contract import refused
 
@@ -61,6 +62,56 @@ def test_complete_output_of_an_aggregation(url, stream, path, query):
     stream.forget_commit()
     stream.run(sink, change=lambda frame: frame.groupBy((frame.id % 10).alias("digit")).count(), output_mode="complete")
     assert query("select digit, count from t order by digit") == [(1, 2), (2, 2)]
+
+
+def count(frame):
+    return frame.groupBy().count()
+
+
+@pytest.mark.parametrize(("change", "output_mode"), [(lambda frame: frame, "append"), (count, "update")])
+def test_overwriting_with_parts_of_a_result_is_refused(sqlite_url, stream, change, output_mode):
+    """Without the refusal the table would hold the last batch's rows, and nothing would tell."""
+    sink = JdbcSink(sqlite_url, table="t", stream="s", mode="overwrite")
+    stream.feed([1, 2], [3])
+    with refused("ConfigurationError", "table t: mode='overwrite'", f"mode is '{output_mode}'", "outputMode('complete')"):
+        stream.run(sink, change=change, output_mode=output_mode)
+    found = sa.inspect(sa.create_engine(sqlite_url, poolclass=sa.NullPool))
+    assert found.get_table_names() == [], "not even a ledger was made"
+
+
+def test_function_may_overwrite_whatever_the_output_mode(sqlite_url, stream):
+    @exactly_once(JdbcSink(sqlite_url, table="t", stream="s", mode="overwrite"))
+    def report(df, batch_id):
+        return df.sparkSession.range(batch_id + 1)
+
+    stream.feed([1], [2])
+    stream.run(report)
+    with sa.create_engine(sqlite_url, poolclass=sa.NullPool).connect() as connection:
+        assert connection.execute(sa.text("select id from t order by id")).all() == [(0,), (1,)]
+
+
+def test_output_mode_is_looked_at_once_a_run(sqlite_url, stream, monkeypatch):
+    looks, look = [], Resolved.output_mode.fget
+
+    def watched(resolved):
+        looks.append(resolved.batch_id)
+        return look(resolved)
+
+    monkeypatch.setattr(Resolved, "output_mode", property(watched))
+    sink = JdbcSink(sqlite_url, table="t", stream="s", mode="overwrite")
+    stream.feed([1], [2], [3])
+    stream.run(sink, change=count, output_mode="complete")
+    assert looks == [0]
+    stream.feed([4], [5])
+    stream.run(sink, change=count, output_mode="complete")
+    assert looks == [0, 3]
+    stream.feed([6])
+    with refused("ConfigurationError", "mode is 'update'"):
+        stream.run(sink, change=count, output_mode="update")
+    other = JdbcSink(sqlite_url, table="u", stream="u")
+    stream.lose_checkpoint()
+    stream.run(other)
+    assert len(looks) == 3, "other modes never ask"
 
 
 # --- changes ---------------------------------------------------------------------------------------------------------
