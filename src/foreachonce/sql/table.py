@@ -30,7 +30,7 @@ class Target:
         table, schema: its name.
         mode: what becomes of rows that are there.
         key: the columns that tell rows apart in a merge or a change stream.
-        order_by: columns whose greatest values win where a batch holds a key more than once.
+        order_by: columns whose greatest values win where a batch holds a key more than once; never compared with the table.
         skip_unchanged: leave a row alone that a merge would set to what it is.
         op: change streams only: the frame's column that says what a row does.
     """
