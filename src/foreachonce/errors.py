@@ -26,7 +26,7 @@ class EpochError(ForeachOnceError):
 class FrameError(ForeachOnceError):
     """The frame does not fit the table: a column is missing, unknown to the table, or of a type that loses values.
 
-    Or a value in it cannot be taken: a key that is NULL, a change that is not known.
+    Or one of its rows says what cannot be done: a change that is not known.
     """
 
 

@@ -179,8 +179,8 @@ def test_deltas_preimages_say_nothing(write, query):
 
 
 @pytest.mark.parametrize(("rows", "error", "words"), [
-    ([(1, "a", "truncate", 1)], "WriteFailed", ["'what'", "'truncate'", "insert"]),
-    ([(1, "a", None, 1)], "WriteFailed", ["'what'", "None"]),
+    ([(1, "a", "truncate", 1)], "FrameError", ["'what' says 'truncate'", "insert"]),
+    ([(1, "a", None, 1)], "FrameError", ["'what' says NULL,"]),
     ([(1, "a", "insert", 1), (1, "b", "delete", 1)], "DuplicateKeys", ["order_by= leaves ties"]),
     ([(None, "a", "delete", 1)], "WriteFailed", ["'id'", "NULL"]),
 ])  # fmt: skip
