@@ -202,6 +202,13 @@ MUTANTS = [
         (f"{MODES}::test_batch_takes_the_place_of_all_rows",),
     ),
     Mutant(
+        "overwrite-by-parts",
+        "sinks/jdbc.py",
+        '        if mode not in ("complete", None):',
+        "        if False:",
+        (f"{MODES}::test_overwriting_with_parts_of_a_result_is_refused",),
+    ),
+    Mutant(
         "pruned-to-the-head",
         "sql/ledger.py",
         "    last = newest - keep",

@@ -14,7 +14,8 @@ class ForeachOnceError(Exception):
 class ConfigurationError(ForeachOnceError, ValueError):
     """A keyword of a sink or decorator is missing, unknown or out of range; raised when the object is made.
 
-    Or Spark's Python workers lack this library; raised by the first batch, which was not written.
+    Or ``mode="overwrite"`` meets a query whose batches are parts of its result, or Spark's Python workers lack this
+    library; raised by the first batch, which was not written.
     """
 
 
@@ -23,7 +24,10 @@ class EpochError(ForeachOnceError):
 
 
 class FrameError(ForeachOnceError):
-    """The frame does not fit the table: a column is missing, unknown to the table, or of a type that loses values."""
+    """The frame does not fit the table: a column is missing, unknown to the table, or of a type that loses values.
+
+    Or one of its rows says what cannot be done: a change that is not known.
+    """
 
 
 class DuplicateKeys(FrameError):

@@ -16,7 +16,7 @@ from foreachonce.errors import ForeachOnceError, Mismatch
 from foreachonce.faults import Point, fault
 from foreachonce.refusal import explain
 from foreachonce.sink import Sink
-from foreachonce.spark.resolve import resolve
+from foreachonce.spark.resolve import Resolved, resolve
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -30,9 +30,17 @@ POINTS_AFTER: tuple[Point, ...] = ("function-done",)
 Outcome = Literal["written", "skipped"]
 Work = TypeVar("Work")
 Prepare = Callable[[Sink[Work]], AbstractContextManager[Work]]
+Accept = Callable[[Resolved], None]
 
 
-def run(sinks: Sequence[Sink[Any]], frame: DataFrame, batch_id: int, prepare: Prepare[Any] | None = None) -> list[Outcome]:
+def run(
+    sinks: Sequence[Sink[Any]],
+    frame: DataFrame,
+    batch_id: int,
+    prepare: Prepare[Any] | None = None,
+    *,
+    accept: Accept | None = None,
+) -> list[Outcome]:
     """Bring one batch into every sink exactly once, one sink after the other.
 
     Args:
@@ -41,6 +49,7 @@ def run(sinks: Sequence[Sink[Any]], frame: DataFrame, batch_id: int, prepare: Pr
         batch_id: Spark's batch id.
         prepare: from a sink to what it commits, kept as long as the context is open; not called for a replay. None: the
             frame itself.
+        accept: looks at the batch before any ledger is read, and raises where its query will not do.
 
     Raises:
         Mismatch: the epoch is not the one that comes next; nothing was written there.
@@ -49,6 +58,8 @@ def run(sinks: Sequence[Sink[Any]], frame: DataFrame, batch_id: int, prepare: Pr
     """
     checkpoint = next((sink.checkpoint for sink in sinks if sink.checkpoint is not None), None)
     resolved = resolve(frame, batch_id, checkpoint=checkpoint)
+    if accept is not None:
+        accept(resolved)
     fault("epoch-resolved")
     outcomes = [write_once(sink, resolved.epoch(sink.stream), prepare or _checked(frame)) for sink in sinks]
     if all(outcome == "skipped" for outcome in outcomes):

@@ -5,23 +5,54 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from itertools import groupby
 from pathlib import Path
+
+import pytest
 
 from foreachonce.testing.archive import environment
 
-TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
+TUTORIAL = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+JOB = next(text for language, text in BLOCK.findall(TUTORIAL) if language == "python")
+
+
+def run(script: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    python = f'python() {{ {sys.executable} "$@"; }}'
+    variables = environment(folder) | {"PYSPARK_PYTHON": sys.executable}
+    command = ["bash", "-c", "\n".join([python, "set -e", *script])]
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+
+
+def edited(job: str, lines: str) -> str:
+    """The job with these lines in the place of those that give the same names a value."""
+    for name, found in groupby(lines.splitlines(), lambda line: line.partition(" = ")[0]):
+        text = "\n".join(found)
+        job, count = re.subn(rf"^{name} = .*$", lambda _, text=text: text, job, flags=re.MULTILINE)
+        assert count == 1, name
+    return job
 
 
 def test_tutorial_runs_as_written(tmp_path: Path):
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```", TUTORIAL.read_text(), re.DOTALL | re.MULTILINE)
-    (tmp_path / "job.py").write_text(next(text for language, text in blocks if language == "python"))
-    commands = [line for language, text in blocks if not language for line in text.splitlines()]
+    (tmp_path / "job.py").write_text(JOB)
+    commands = [line for language, text in BLOCK.findall(TUTORIAL) if not language for line in text.splitlines()]
     first = commands.index("mkdir incoming")
-    python = f'python() {{ {sys.executable} "$@"; }}'
-    script = "\n".join([python, "set -e", *commands[first : first + 6], "rm -r checkpoint", "python job.py"])
-    variables = environment(tmp_path) | {"PYSPARK_PYTHON": sys.executable}
-    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    done = run([*commands[first : first + 6], "rm -r checkpoint", "python job.py"], tmp_path)
     assert '0 batch 0 rows 1 0:- -> 0:{"logOffset":0}' in done.stdout, done.stderr[-3000:]
     assert "[(1, 9.5), (2, 3.0)]" in done.stdout
     assert done.returncode == 1
     assert "foreachonce.errors.Mismatch: stream 'orders': batch 0 is refused" in done.stderr
+
+
+@pytest.mark.parametrize("heading", ["## 8. Replace a report", "## 9. Apply a stream of changes"])
+def test_mode_of_the_tutorial_runs_as_written(tmp_path: Path, heading: str):
+    (section,) = re.findall(rf"^{re.escape(heading)}\n(.*?)^## ", TUTORIAL, re.DOTALL | re.MULTILINE)
+    (lines,), (commands,), (expected,) = (
+        [text for language, text in BLOCK.findall(section) if language == kind] for kind in ("python", "sh", "")
+    )
+    (tmp_path / "job.py").write_text(edited(JOB, lines))
+    files = re.findall(r"^echo '[^']*' > incoming/.*$", TUTORIAL, re.MULTILINE)
+    done = run(["mkdir incoming", *files, commands], tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for line in expected.splitlines():
+        assert line in (done.stdout + done.stderr).splitlines()

@@ -93,3 +93,9 @@ def test_sink_without_the_checkpoint_asks_for_it(stream, sqlite_url):
     stream.feed([1])
     with refused("EpochError", "on Spark Connect give the sink checkpoint="):
         stream.run(JdbcSink(sqlite_url, table="t", stream="s"))
+
+
+def test_output_mode_that_connect_does_not_tell_is_the_users(stream, sqlite_url):
+    stream.feed([1, 2], [3])
+    stream.run(JdbcSink(sqlite_url, table="t", stream="s", mode="overwrite", checkpoint=str(stream.checkpoint)))
+    assert query(sqlite_url, "select id from t") == [(3,)]

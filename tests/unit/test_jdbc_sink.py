@@ -79,8 +79,8 @@ def test_merge_without_a_key_says_what_a_key_is():
 @pytest.mark.parametrize(("keywords", "named"), [
     ({"mode": "overwrite", "key": "id"}, "mode='overwrite' takes none"),
     ({"skip_unchanged": True}, "skip_unchanged="),
-    ({"mode": "changes", "key": "id", "order_by": "at"}, "needs op="),
-    ({"mode": "changes", "key": "id", "op": "what"}, "order_by="),
+    ({"mode": "changes", "key": "id", "order_by": "at"}, "needs op=, the column"),
+    ({"mode": "changes", "key": "id", "op": "what"}, "needs order_by=, the column"),
     ({"mode": "changes", "op": "what", "order_by": "at"}, "needs key="),
     ({"mode": "merge", "key": "id", "op": "what"}, "op='what' belongs to mode='changes'"),
     ({"mode": "merge", "key": "id", "skip_unchanged": 1}, "skip_unchanged=1"),

@@ -16,7 +16,7 @@ from foreachonce.keywords import flags, names, one_of, texts
 from foreachonce.runner import run
 from foreachonce.sink import OnMismatch
 from foreachonce.spark.frames import backticked, fetched, few, partitions, run_tasks
-from foreachonce.spark.resolve import refuse_streaming
+from foreachonce.spark.resolve import Resolved, refuse_streaming
 from foreachonce.sql import stage
 from foreachonce.sql.batch import Batch
 from foreachonce.sql.database import Database, SqlType
@@ -52,14 +52,19 @@ class JdbcSink:
             :func:`~foreachonce.exactly_once`.
         stream: the pipeline's own name for its output here; it outlives checkpoints. None takes the query's name.
         mode: ``"append"`` adds rows; ``"merge"`` inserts rows or updates those of the same key; ``"overwrite"`` puts the
-            batch in the place of all rows, for a query of complete output; ``"changes"`` applies a stream of changes.
+            batch in the place of all rows, for a query of ``outputMode("complete")``; ``"changes"`` applies a stream of
+            changes by key.
         key: merge and changes: the column or columns that tell rows apart; the table needs a unique index on them.
-        order_by: merge and changes: where a batch holds a key more than once, the row with the greatest values here wins.
-            Without it such a batch is refused.
+        order_by: merge and changes, which needs it: where a batch holds a key more than once, the row with the greatest
+            values here wins. Without it such a batch is refused. Rows of one batch are compared, never with the table: a row
+            of a later batch counts also where it is older.
         skip_unchanged: merge and changes: do not rewrite a row that would be as it is.
         op: changes only: the column that says what a row does: ``insert``, ``update`` or ``delete``, or what Debezium
-            (``c``, ``r``, ``u``, ``d``) and Delta's change data feed call it. The table does not have it.
-        create_table: make the table from the first frame where it does not exist; a merge's key becomes its primary key.
+            (``c``, ``r``, ``u``, ``d``) and Delta's change data feed call it. The table does not have it. A deleted row
+            leaves nothing behind, so an older change that comes in a later batch brings it back: the changes of a key must
+            come in their order.
+        create_table: make the table from the first frame where it does not exist; the key becomes its primary key. The
+            empty table stays where the batch is refused afterwards.
         schema: the table's schema; None is the connection's default.
         ledger_schema: the schema of ``foreachonce_ledger``; None is the connection's default.
         on_mismatch: what becomes of a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
@@ -76,6 +81,8 @@ class JdbcSink:
 
     Raises:
         ConfigurationError: a keyword is missing, unknown or contradicts another; raised at once, not at the first batch.
+            But for ``mode="overwrite"``, where the sink is the foreachBatch function and the query's output mode is not
+            complete: raised by the first batch of a run, before anything is written. Spark Connect does not tell the mode.
     """
 
     def __init__(
@@ -126,10 +133,12 @@ class JdbcSink:
         self.stream: str | None = stream
         self.on_mismatch: OnMismatch = on_mismatch
         self.checkpoint: str | None = checkpoint
+        self._accepted_run: str | None = None
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
         """Write one batch; this is what Spark calls."""
-        run([self], frame, batch_id)
+        overwrites = self._target is not None and self._target.mode == "overwrite"
+        run([self], frame, batch_id, accept=self._refuse_parts if overwrites else None)
 
     @property
     def guarantee(self) -> str:
@@ -186,6 +195,20 @@ class JdbcSink:
         if len(steps) == 1 and isinstance(only := steps[0], Load) and self._is_direct(only.frame):
             return sum(receipt.rows for receipt in run_tasks(only.frame.coalesce(1), direct(batch, only.rows)))
         return finish(batch, self._stage(batch, steps))
+
+    def _refuse_parts(self, resolved: Resolved) -> None:
+        """Refuse batches that are parts of a result: the table would hold the last of them. Looked at once a run."""
+        if self._accepted_run == resolved.query.run_id:
+            return
+        mode = resolved.output_mode
+        if mode not in ("complete", None):
+            raise ConfigurationError(
+                f"table {self._target}: mode='overwrite' would keep the rows of the last batch only, for the query's output "
+                f"mode is {mode!r}, whose batches are parts of the result. Start the query with outputMode('complete'), or "
+                "write with mode='merge'. Where each batch is the whole table, let a function return it: "
+                "@exactly_once(sink) def whole(df, batch_id). Nothing was written."
+            )
+        self._accepted_run = resolved.query.run_id
 
     def _fetched(self, step: Load | Statement) -> Load | Statement | Fetched:
         """The step, with its rows where the driver carries them."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -41,10 +42,12 @@ def _tcp_sockets() -> list[socket.socket]:
 
 def _tcp_socket(descriptor: int) -> socket.socket | None:
     try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return None
         # A duplicate can be closed without harm to the connection.
         each = socket.socket(fileno=os.dup(descriptor))
     except OSError:
-        return None  # no socket, or closed meanwhile
+        return None  # closed meanwhile
     if each.type == socket.SOCK_STREAM and each.family in (socket.AF_INET, socket.AF_INET6):
         return each
     each.close()

@@ -48,6 +48,11 @@ class Resolved:
             offset_log=self.offset_log,
         )
 
+    @property
+    def output_mode(self) -> str | None:
+        """The query's output mode, as ``outputMode()`` takes it; None on Spark Connect, which does not tell."""
+        return None if self.query.execution is None else str(self.query.execution.outputMode()).lower()
+
     def feed_state(self) -> None:
         """Compute a skipped batch where the query keeps state.
 
@@ -92,6 +97,7 @@ class _Query:
     run_id: str
     name: str | None
     files: cp.Files
+    execution: Any = None  # Spark's own view of the running query; py4j's view of it has no types
 
 
 def _classic_query(frame: DataFrame, batch_id: int) -> _Query:
@@ -106,7 +112,7 @@ def _classic_query(frame: DataFrame, batch_id: int) -> _Query:
     if running is None:
         raise EpochError(f"the query {query_id} is not running any more; nothing was written.")
     files = HadoopFiles(jvm, session.sessionState().newHadoopConf(), running.resolvedCheckpointRoot())
-    return _Query(query_id, running.runId().toString(), running.name(), files)
+    return _Query(query_id, running.runId().toString(), running.name(), files, running)
 
 
 def _connect_query(frame: DataFrame, checkpoint: str | None) -> _Query:

@@ -68,12 +68,15 @@ def page(connection: Connection, schema: str | None, stream: str, after: int) ->
     return [_entry(row) for row in connection.execute(following.order_by(ledger.c.seq).limit(PAGE))]
 
 
-def prune(connection: Connection, schema: str | None, stream: str, *, keep: int, before: datetime | None) -> int:
-    """Delete the stream's entries but the ``keep`` newest, and only those committed ``before``; return how many went."""
+def prune(connection: Connection, schema: str | None, stream: str, *, keep: int, before: datetime | None) -> int | None:
+    """Delete the stream's entries but the ``keep`` newest, and only those committed ``before``.
+
+    Returns how many went; None where the stream has no entry.
+    """
     ledger, intents = tables(schema).ledger, tables(schema).intents
     newest = connection.execute(sa.select(sa.func.max(ledger.c.seq)).where(ledger.c.stream == stream)).scalar()
     if newest is None:
-        return 0
+        return None
     last = newest - keep
     if before is not None:
         # Entries are in order of time; the oldest that must stay ends the range, found by the key.

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from foreachonce.errors import DuplicateKeys, WriteFailed
+from foreachonce.errors import DuplicateKeys, FrameError, WriteFailed
 from foreachonce.sql.database import Database
 from foreachonce.sql.table import OP, Rows
 
@@ -39,7 +39,8 @@ def apply(connection: Connection, database: Database, rows: Rows, source: sa.Sel
 
     Raises:
         DuplicateKeys: two changes of a key are both the last.
-        WriteFailed: a key holds NULL, or a row does what is not known.
+        FrameError: a row does what is not known.
+        WriteFailed: a key holds NULL.
     """
     _refuse_unknown_ops(connection, rows, source)
     op = sa.func.lower(sa.column(OP))
@@ -132,7 +133,8 @@ def _refuse_unknown_ops(connection: Connection, rows: Rows, source: sa.Select[An
     wrong = sa.select(op).where(sa.or_(op.is_(None), sa.func.lower(op).not_in(known))).limit(1)
     found = connection.execute(wrong).first()
     if found is not None:
-        raise WriteFailed(
-            f"table {rows.target}: column {rows.target.op!r} says {found[0]!r}, which is no change that is known; known are "
-            f"{', '.join(known)}. Nothing was written."
+        said = "NULL" if found[0] is None else repr(found[0])
+        raise FrameError(
+            f"table {rows.target}: column {rows.target.op!r} says {said}, which is no change that is known; known are "
+            f"{', '.join(known)}; write one of them, or filter such rows out. Nothing was written."
         )

@@ -30,7 +30,7 @@ class Target:
         table, schema: its name.
         mode: what becomes of rows that are there.
         key: the columns that tell rows apart in a merge or a change stream.
-        order_by: columns whose greatest values win where a batch holds a key more than once.
+        order_by: columns whose greatest values win where a batch holds a key more than once; never compared with the table.
         skip_unchanged: leave a row alone that a merge would set to what it is.
         op: change streams only: the frame's column that says what a row does.
     """
@@ -103,10 +103,11 @@ def _check_key_keywords(target: Target) -> None:
             f"table {target}: key=, order_by= and skip_unchanged= belong to mode='merge' or 'changes'; mode={mode!r} takes "
             "none of them."
         )
-    if mode == "changes" and not (target.op and target.order_by):
+    if mode == "changes" and not target.op:
+        raise ConfigurationError(f"mode='changes' into table {target} needs op=, the column that says what a row does.")
+    if mode == "changes" and not target.order_by:
         raise ConfigurationError(
-            f"mode='changes' into table {target} needs op=, the column that says what a row does, and order_by=, the "
-            "columns that say which change of a key is the last."
+            f"mode='changes' into table {target} needs order_by=, the columns that say which change of a key is the last."
         )
     if mode != "changes" and target.op is not None:
         raise ConfigurationError(f"table {target}: op={target.op!r} belongs to mode='changes'.")

@@ -20,6 +20,8 @@ class Transaction:
     When the function has returned, the frames' rows are staged by the executors, side by side; then the steps are carried
     out in the order in which they were asked for, in one database transaction together with the ledger entry. An exception
     in the function, a frame that does not fit or a statement that fails leaves every table as it was.
+
+    There is neither overwriting nor a stream of changes: to overwrite, ``execute`` a ``delete`` before the ``append``.
     """
 
     def __init__(self, load: Callable[[DataFrame, Target, bool], Load], schema: str | None) -> None:

@@ -118,19 +118,21 @@ class SqlLedger:
             older_than: delete only what was committed longer ago than this; None deletes all but the newest.
 
         Raises:
-            ConfigurationError: ``keep`` is less than 100, or ``older_than`` is negative.
+            ConfigurationError: ``keep`` is no whole number or less than 100, ``older_than`` is no ``timedelta`` or is
+                negative, or the stream has no entry here.
         """
-        if not isinstance(keep, int) or keep < MIN_KEPT:
-            raise ConfigurationError(
-                f"keep={keep!r} must be at least {MIN_KEPT}: so many batches can Spark run again after a rollback, and one "
-                "whose entry is gone is refused."
-            )
-        if older_than is not None and older_than < timedelta(0):
-            raise ConfigurationError(f"older_than={older_than!r} must not be negative.")
+        texts(stream=stream)
+        _check_what_stays(keep, older_than)
         _ = self.identity
         before = None if older_than is None else datetime.now(timezone.utc) - older_than
         with self.database.writing(self.url) as connection:
-            return ledger.prune(connection, self.schema, stream, keep=keep, before=before)
+            gone = ledger.prune(connection, self.schema, stream, keep=keep, before=before)
+        if gone is None:
+            raise ConfigurationError(
+                f"stream={stream!r} has no entry in the ledger of {shown(self.url)}, so nothing was deleted; streams that "
+                f"have are: {', '.join(map(repr, self.streams())) or 'none'}."
+            )
+        return gone
 
     def begun(self, entry: Entry) -> Intent | None:
         """The newest intent at the entry's place in the chain."""
@@ -164,6 +166,20 @@ class SqlLedger:
             yield from found
             is_over = len(found) < ledger.PAGE
             after = found[-1].seq if found else after
+
+
+def _check_what_stays(keep: object, older_than: object) -> None:
+    if not isinstance(keep, int) or isinstance(keep, bool):
+        raise ConfigurationError(f"keep={keep!r} must be a whole number, of the newest entries that stay.")
+    if keep < MIN_KEPT:
+        raise ConfigurationError(
+            f"keep={keep!r} must be at least {MIN_KEPT}: so many batches can Spark run again after a rollback, and one "
+            "whose entry is gone is refused."
+        )
+    if older_than is not None and not isinstance(older_than, timedelta):
+        raise ConfigurationError(f"older_than={older_than!r} must be a datetime.timedelta, such as timedelta(days=90).")
+    if older_than is not None and older_than < timedelta(0):
+        raise ConfigurationError(f"older_than={older_than!r} must not be negative.")
 
 
 @cache
