@@ -39,15 +39,18 @@ class Mismatch(ForeachOnceError):
 
 
 class LedgerError(ForeachOnceError):
-    """The ledger cannot be used: made by a newer foreachonce, or not allowed to be created or read."""
+    """The ledger cannot be used: it is damaged, of a newer foreachonce, or there is none and none can be made."""
 
 
 class SinkUnavailable(ForeachOnceError):
-    """The sink cannot be reached: wrong address, wrong password, no permission, or the server is gone."""
+    """The sink cannot be reached: wrong address, wrong password, no right to connect, or the server is gone."""
 
 
 class WriteFailed(ForeachOnceError):
-    """The sink refused the rows. The transaction was rolled back: neither rows nor an entry were written."""
+    """The sink refused a statement: a value, a constraint, a right that is missing.
+
+    The transaction was rolled back: neither rows nor an entry were written.
+    """
 
 
 class Conflict(ForeachOnceError):

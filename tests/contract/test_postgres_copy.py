@@ -155,7 +155,7 @@ def test_columns_stand_side_by_side(table, load, texts):
 def test_instants_that_postgresql_has_not_are_refused(table, load, texts, value):
     """The far past must not come round as the far future."""
     name = table("timestamp")
-    with pytest.raises((WriteFailed, pa.ArrowInvalid)):
+    with pytest.raises(WriteFailed, match="Nothing was written"):
         load(name, pa.RecordBatch.from_arrays([pa.array([value], pa.timestamp("us"))], names=["x"]))
     assert texts(name) == []
 

@@ -5,13 +5,15 @@ pyarrow's CSV writer quotes '' and leaves NULL bare, which COPY tells apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql.expression import TableClause
 
+from foreachonce.errors import WriteFailed
 from foreachonce.sql.background import Counted, each_in_background
 from foreachonce.sql.postgres_binary import HEADER, TRAILER, encoder
 
@@ -22,7 +24,11 @@ if TYPE_CHECKING:
 
 
 def load(connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]) -> int:
-    """Write the batches into the table, and return the number of rows."""
+    """Write the batches into the table, and return the number of rows.
+
+    Raises:
+        WriteFailed: a value has no form there, such as an instant of 290,000 years ago.
+    """
     rest = iter(batches)
     first = next(rest, None)
     if first is None:
@@ -35,7 +41,7 @@ def load(connection: Connection, table: TableClause, columns: Sequence[str], bat
     binary = encoder(_kinds(driver, into, len(columns)), first.schema) if is_utf8 else None
     counted = Counted(chain([first], rest))
     statement = f"COPY {into} FROM STDIN (FORMAT {'csv' if binary is None else 'binary'}, ENCODING 'UTF8')"
-    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+    with _in_our_words(table), driver.cursor() as cursor, cursor.copy(statement) as copy:
         if binary is None:
             each_in_background(lambda batch: copy.write(_csv(batch)), counted)
         else:
@@ -43,6 +49,16 @@ def load(connection: Connection, table: TableClause, columns: Sequence[str], bat
             each_in_background(lambda batch: copy.write(binary(batch)), counted)
             copy.write(TRAILER)
     return counted.rows
+
+
+@contextmanager
+def _in_our_words(table: TableClause) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        raise WriteFailed(f"table {table.name}: a value of this batch does not fit: {error}. Nothing was written.") from None
 
 
 def _kinds(driver: psycopg.Connection[Any], into: str, columns: int) -> list[str | None]:
