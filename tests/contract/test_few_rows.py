@@ -59,6 +59,25 @@ def test_what_spark_takes_for_much_is_not_fetched(write, ids, tasks, monkeypatch
     assert ids() == [1, 2]
 
 
+@pytest.mark.parametrize("provider", ["HDFSBackedStateStoreProvider", "RocksDBStateStoreProvider"])
+def test_state_is_kept_where_a_task_computes_the_frame_anew(spark, stream, sqlite_url, monkeypatch, provider):
+    """Spark stops computing at the row that is one too many, and then computes all of them, with the same state."""
+    place = f"org.apache.spark.sql.execution.streaming.state.{provider}"
+    monkeypatch.setattr(frames, "FEW_ROWS", 3)
+    sink = JdbcSink(sqlite_url, table="events", stream="s")
+    spark.conf.set("spark.sql.streaming.stateStore.providerClass", place)
+    if provider.startswith("Rocks"):
+        spark.conf.set("spark.sql.streaming.stateStore.checkpointFormatVersion", "2")
+    try:
+        for batch in (range(30), range(20, 50), range(45, 52)):
+            stream.feed(batch)
+            stream.run(sink, change=lambda frame: frame.dropDuplicates(["id"]))
+    finally:
+        spark.conf.unset("spark.sql.streaming.stateStore.providerClass")
+        spark.conf.unset("spark.sql.streaming.stateStore.checkpointFormatVersion")
+    assert [entry.rows for entry in sink.ledger.entries("s")] == [30, 20, 2]
+
+
 def test_path_decides(write, ids, tasks, monkeypatch):
     write(1, path="direct")
     assert len(tasks) == 1
