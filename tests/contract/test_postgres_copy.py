@@ -160,6 +160,17 @@ def test_instants_that_postgresql_has_not_are_refused(table, load, texts, value)
     assert texts(name) == []
 
 
+@pytest.mark.parametrize(("column", "value", "kind"), [
+    (pa.int64(), 2**32 + 1, "integer"), (pa.int32(), 2**16 + 1, "smallint"), (pa.float64(), 1e300, "real"),
+])  # fmt: skip
+def test_a_column_that_was_made_narrower_meanwhile_is_refused(table, load, texts, column, value, kind):
+    """Four bytes of eight must not be taken for the number."""
+    name = table(kind)
+    with pytest.raises(WriteFailed, match="out of range"):
+        load(name, pa.RecordBatch.from_arrays([pa.array([value], column)], names=["x"]))
+    assert texts(name) == []
+
+
 def test_text_arrives_whole_in_a_database_of_another_encoding(postgres_url):
     name = f"latin_{uuid4().hex[:8]}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:

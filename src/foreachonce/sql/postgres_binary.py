@@ -64,31 +64,39 @@ def _field(kind: str | None, column: pa.DataType) -> Field | None:
 
     is_in = pa.types
     if is_in.is_integer(column):
-        return _from_integers(kind)
+        return _from_integers(kind, column.bit_width)
     if is_in.is_decimal128(column) and kind == "numeric":
         return _numeric
     if is_in.is_floating(column):
-        return _from_floats(kind)
+        return _to_floats(kind, column.bit_width)
     if is_in.is_string(column) or is_in.is_large_string(column) or is_in.is_string_view(column):
         return _text if kind in _TEXTS else _jsonb if kind == "jsonb" else None
     return _from_others(kind, column)
 
 
-def _from_integers(kind: str | None) -> Field | None:
+def _from_integers(kind: str | None, bits: int) -> Field | None:
     import pyarrow as pa
 
     if kind in _WIDTHS:
         width = _WIDTHS[kind]
-        return lambda column: [_sized(_values(column.cast(pa.int64()), "i8"), f">i{width}", column)]
+        # A narrower column is left to CSV, whose values the server checks one by one.
+        return None if 8 * width < bits else lambda column: [_sized(_integers(column), f">i{width}", column)]
     if kind == "numeric":
         return lambda column: _numeric(column.cast(pa.decimal128(19, 0)))
-    return _from_floats(kind)
+    # A float of 32 bits holds integers of 16.
+    return _to_floats(kind, 2 * bits)
 
 
-def _from_floats(kind: str | None) -> Field | None:
+def _integers(column: pa.Array) -> Numbers:
     import pyarrow as pa
 
-    if kind not in ("float4", "float8"):
+    return _values(column.cast(pa.int64()), "i8")
+
+
+def _to_floats(kind: str | None, bits: int) -> Field | None:
+    import pyarrow as pa
+
+    if kind not in ("float4", "float8") or 8 * int(kind[-1]) < bits:
         return None
     return lambda column: [_sized(_values(column.cast(pa.float64()), "f8"), f">f{kind[-1]}", column)]
 
