@@ -11,7 +11,7 @@ from tests.acceptance.soak import soak
 SEED = 20261123
 
 
-@pytest.mark.parametrize(("place", "rounds"), [("sqlite_url", 3), ("postgres_url", 6), ("mariadb_url", 2)])
+@pytest.mark.parametrize(("place", "rounds"), [("sqlite_url", 3), ("postgres_url", 4), ("mariadb_url", 2)])
 def test_random_kills_lose_and_repeat_nothing(place, rounds, request, tmp_path: Path):
     report = soak(request.getfixturevalue(place), tmp_path, rounds=rounds, seed=SEED)
     assert report.is_clean, report

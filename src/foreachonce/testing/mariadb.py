@@ -30,6 +30,8 @@ SETTINGS = (
     "--innodb-flush-log-at-trx-commit=2",
     "--character-set-server=utf8mb4",
     "--skip-name-resolve",
+    # Where nobody can end the session that holds a lock, a test waits for this to pass; it is 50 seconds by default.
+    "--innodb-lock-wait-timeout=10",
 )
 START_SECONDS = 60
 _ELSEWHERE = ("/usr/sbin", "/usr/libexec", "/usr/local/sbin", "/opt/homebrew/bin", "/usr/local/bin")
