@@ -10,9 +10,10 @@ from foreachonce.runner import POINTS_AFTER, POINTS_BEFORE
 from foreachonce.sql.url import parse_url
 from foreachonce.sql.write import DIRECT_POINTS, DRIVER_POINTS, STAGED_POINTS
 from foreachonce.testing.contract import SinkContract
+from foreachonce.testing.writing import WriteContract
 
 
-class JdbcContract(SinkContract):
+class JdbcPlace:
     url: str
     path = "direct"
     points = (*POINTS_BEFORE, *DIRECT_POINTS, *POINTS_AFTER)
@@ -29,6 +30,14 @@ class JdbcContract(SinkContract):
             return list(connection.execute(sa.text("select id from events order by id")).scalars())
 
 
+class JdbcContract(JdbcPlace, SinkContract):
+    pass
+
+
+class JdbcWay(JdbcPlace, WriteContract):
+    """A second way into a database that keeps the whole contract by another one."""
+
+
 class TestSqlite(JdbcContract):
     path = "driver"
     points = (*POINTS_BEFORE, *DRIVER_POINTS, *POINTS_AFTER)
@@ -41,7 +50,7 @@ class TestSqlite(JdbcContract):
         self.url = f"{sqlite_url}?timeout=2"
 
 
-class TestPostgresDriver(JdbcContract):
+class TestPostgresDriver(JdbcWay):
     path = "driver"
     # The others are passed in the same way as on the direct path.
     points = DRIVER_POINTS
@@ -58,7 +67,7 @@ class TestPostgresDirect(JdbcContract):
         self.url = postgres_url
 
 
-class TestPostgresStaged(JdbcContract):
+class TestPostgresStaged(JdbcWay):
     path = "staged"
     points = (*POINTS_BEFORE, *STAGED_POINTS, *POINTS_AFTER)
     worker_points = ("rows-half", "part-staged")
@@ -74,7 +83,7 @@ class TestMariaDbDirect(JdbcContract):
         self.url = mariadb_url
 
 
-class TestMariaDbStaged(JdbcContract):
+class TestMariaDbStaged(JdbcWay):
     path = "staged"
     # The others are passed in the same way as on the direct path.
     points = STAGED_POINTS

@@ -14,25 +14,27 @@ from foreachonce.testing.contract import refused
 from foreachonce.testing.driver import Driver, Job
 from foreachonce.testing.jdbc import options
 from foreachonce.testing.postgres import database
-from tests.contract.test_jdbc_contract import JdbcContract
+from tests.contract.test_jdbc_contract import JdbcContract, JdbcWay
 
 
-class TestGenericOnPostgres(JdbcContract):
+class Generic:
     points = (*POINTS_BEFORE, *GENERIC_POINTS, *POINTS_AFTER)
     worker_points = ()
     # No statement that all databases have ends another session.
     unbreakable = ("rows-written", "entry-written")
 
+    def sink(self, stream, **keywords):
+        return JdbcSink(self.url, table="events", stream=stream, spark_jdbc=options(self.url), **keywords)
+
+
+class TestGenericOnPostgres(Generic, JdbcContract):
     @pytest.fixture(autouse=True)
     def place(self, postgres_url, monkeypatch):
         self.url = postgres_url
         monkeypatch.setattr(generic, "WAIT_SECONDS", 2.0)
 
-    def sink(self, stream, **keywords):
-        return JdbcSink(self.url, table="events", stream=stream, spark_jdbc=options(self.url), **keywords)
 
-
-class TestGenericOnMariaDb(TestGenericOnPostgres):
+class TestGenericOnMariaDb(Generic, JdbcWay):
     points = GENERIC_POINTS
 
     @pytest.fixture(autouse=True)
