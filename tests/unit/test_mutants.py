@@ -6,7 +6,6 @@ import pytest
 
 from tests.mutants import MUTANTS, ROOT
 
-
 PROMISES = "".join((ROOT / "src/foreachonce/testing" / name).read_text() for name in ("contract.py", "writing.py"))
 
 
