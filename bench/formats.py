@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
 
 import psycopg
 import pyarrow as pa
@@ -51,10 +50,9 @@ def _ours(url: str) -> Copy:
     table = sa.table("lineitem")
 
     def copy(batches: Iterable[pa.RecordBatch]) -> None:
+        found = list(batches)
         with Postgres().writing(parse_url(url)) as connection:
-            rows = iter(batches)
-            first = next(rows)
-            Postgres().load(connection, table, first.schema.names, chain([first], rows))
+            Postgres().load(connection, table, found[0].schema.names, found)
 
     return copy
 

@@ -7,6 +7,7 @@ import pytest
 from foreachonce import JdbcSink, exactly_once
 from foreachonce.sinks import jdbc
 from foreachonce.spark import frames
+from foreachonce.testing.spark import state_store
 
 
 @pytest.fixture
@@ -62,19 +63,12 @@ def test_what_spark_takes_for_much_is_not_fetched(write, ids, tasks, monkeypatch
 @pytest.mark.parametrize("provider", ["HDFSBackedStateStoreProvider", "RocksDBStateStoreProvider"])
 def test_state_is_kept_where_a_task_computes_the_frame_anew(spark, stream, sqlite_url, monkeypatch, provider):
     """Spark stops computing at the row that is one too many, and then computes all of them, with the same state."""
-    place = f"org.apache.spark.sql.execution.streaming.state.{provider}"
     monkeypatch.setattr(frames, "FEW_ROWS", 3)
     sink = JdbcSink(sqlite_url, table="events", stream="s")
-    spark.conf.set("spark.sql.streaming.stateStore.providerClass", place)
-    if provider.startswith("Rocks"):
-        spark.conf.set("spark.sql.streaming.stateStore.checkpointFormatVersion", "2")
-    try:
+    with state_store(spark, provider):
         for batch in (range(30), range(20, 50), range(45, 52)):
             stream.feed(batch)
             stream.run(sink, change=lambda frame: frame.dropDuplicates(["id"]))
-    finally:
-        spark.conf.unset("spark.sql.streaming.stateStore.providerClass")
-        spark.conf.unset("spark.sql.streaming.stateStore.checkpointFormatVersion")
     assert [entry.rows for entry in sink.ledger.entries("s")] == [30, 20, 2]
 
 

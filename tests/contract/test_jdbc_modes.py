@@ -23,15 +23,8 @@ def write(url, land, path):
     return write
 
 
-@pytest.fixture
-def asked(sqlite_url):
-    """Rows of the SQLite file, where one database stands for all."""
-
-    def ask(statement: str) -> list[tuple]:
-        with sa.create_engine(sqlite_url, poolclass=sa.NullPool).connect() as connection:
-            return [tuple(row) for row in connection.execute(sa.text(statement))]
-
-    return ask
+# One database stands for all.
+on_sqlite = pytest.mark.parametrize("url", ["sqlite_url"], indirect=True)
 
 
 # --- overwrite -------------------------------------------------------------------------------------------------------
@@ -90,14 +83,15 @@ def test_overwriting_with_parts_of_a_result_is_refused(sqlite_url, stream, chang
     assert found.get_table_names() == [], "not even a ledger was made"
 
 
-def test_function_may_overwrite_whatever_the_output_mode(sqlite_url, stream, asked):
-    @exactly_once(JdbcSink(sqlite_url, table="t", stream="s", mode="overwrite"))
+@on_sqlite
+def test_function_may_overwrite_whatever_the_output_mode(url, stream, query):
+    @exactly_once(JdbcSink(url, table="t", stream="s", mode="overwrite"))
     def report(df, batch_id):
         return df.sparkSession.range(batch_id + 1)
 
     stream.feed([1], [2])
     stream.run(report)
-    assert asked("select id from t order by id") == [(0,), (1,)]
+    assert query("select id from t order by id") == [(0,), (1,)]
 
 
 def test_output_mode_is_looked_at_once_a_run(sqlite_url, stream, monkeypatch):
@@ -154,23 +148,26 @@ HISTORY = """
 """
 
 
-def test_older_change_of_a_later_batch_counts(sqlite_url, land, asked):
+@on_sqlite
+def test_older_change_of_a_later_batch_counts(url, land, query):
     """Rows are compared within a batch only: docs/guarantees.md says so, and what to do."""
     keywords = {name: value for name, value in CHANGES.items() if name != "schema"}
-    land(JdbcSink(sqlite_url, table="t", stream="s", **keywords), *OUT_OF_ORDER, schema=COLUMNS)
-    assert asked("select id, v from t") == [(1, "old")]
+    land(JdbcSink(url, table="t", stream="s", **keywords), *OUT_OF_ORDER, schema=COLUMNS)
+    assert query("select id, v from t") == [(1, "old")]
 
 
-def test_older_row_of_a_later_batch_counts_in_a_merge_too(sqlite_url, land, asked):
+@on_sqlite
+def test_older_row_of_a_later_batch_counts_in_a_merge_too(url, land, query):
     """So a mark in the place of a deletion does not keep a row deleted."""
-    sink = JdbcSink(sqlite_url, table="t", stream="s", mode="merge", key="id", order_by="at")
+    sink = JdbcSink(url, table="t", stream="s", mode="merge", key="id", order_by="at")
     land(sink, *OUT_OF_ORDER, schema=COLUMNS)
-    assert asked("select id, v, what from t") == [(1, "old", "update")]
+    assert query("select id, v, what from t") == [(1, "old", "update")]
 
 
-def test_history_of_all_changes_knows_the_last_whatever_came_first(sqlite_url, land, asked):
-    land(JdbcSink(sqlite_url, table="t", stream="s"), *OUT_OF_ORDER, [(2, "b", "insert", 4)], schema=COLUMNS)
-    assert asked(HISTORY) == [(2, "b")]
+@on_sqlite
+def test_history_of_all_changes_knows_the_last_whatever_came_first(url, land, query):
+    land(JdbcSink(url, table="t", stream="s"), *OUT_OF_ORDER, [(2, "b", "insert", 4)], schema=COLUMNS)
+    assert query(HISTORY) == [(2, "b")]
 
 
 def test_deltas_preimages_say_nothing(write, query):

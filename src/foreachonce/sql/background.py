@@ -3,27 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from typing import TypeVar
 
 T = TypeVar("T")
-
-
-class Counted:
-    """Arrow batches on their way, and in ``rows`` how many rows have gone by."""
-
-    def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
-        self.rows = 0
-        self._batches = batches
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        for batch in self._batches:
-            self.rows += batch.num_rows
-            yield batch
 
 
 def each_in_background(work: Callable[[T], None], items: Iterable[T], *, depth: int = 4) -> None:

@@ -16,7 +16,8 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.expression import TableClause
 
 from foreachonce.errors import WriteFailed
-from foreachonce.sql.background import Counted, each_in_background
+from foreachonce.sql.arrow import Counted, is_bytes, is_text, peeked
+from foreachonce.sql.background import each_in_background
 from foreachonce.sql.mariadb_errors import without_values
 
 if TYPE_CHECKING:
@@ -34,13 +35,11 @@ def load(connection: Connection, table: TableClause, columns: Sequence[str], bat
     Raises:
         WriteFailed: the server took a row in another form, or not at all.
     """
-    rest = iter(batches)
-    first = next(rest, None)
+    first, batches = peeked(batches)
     if first is None:
         return 0
     loader = _Loader(connection, table, columns, first.schema)
-    everything = chain([first], rest)
-    return loader.by_file(everything) if loader.may_send_files() else loader.by_insert(everything)
+    return loader.by_file(batches) if loader.may_send_files() else loader.by_insert(batches)
 
 
 class _Loader:
@@ -49,7 +48,7 @@ class _Loader:
         self._driver: Any = connection.connection.driver_connection
         self._table, self._into = table, quote.format_table(table)
         self._columns, self._names = columns, [quote.quote_identifier(name) for name in columns]
-        self._is_binary = [_is_binary(kind) for kind in schema.types]
+        self._is_binary = [is_bytes(kind) for kind in schema.types]
 
     def may_send_files(self) -> bool:
         """Whether the server allows it; an address with local_infile=0 forbids it on this side."""
@@ -161,18 +160,12 @@ class _Loader:
                 )
 
 
-def _is_binary(kind: pa.DataType) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
 def _plain(column: pa.Array) -> pa.Array:
     """The column as texts, or as bytes where it has bytes."""
     import pyarrow as pa
 
     kind = column.type
-    if _is_binary(kind):
+    if is_bytes(kind):
         return column
     if pa.types.is_timestamp(kind):
         # Instants are kept in UTC; Spark sends them in the session's time zone, which Arrow's texts would name.
@@ -190,9 +183,9 @@ def _escaped(column: pa.Array, kind: pa.DataType) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if _is_binary(column.type):
+    if is_bytes(column.type):
         return pa.array([None if value is None else value.hex() for value in column.to_pylist()], pa.large_string())
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    if is_text(kind):
         for plain, escape in _ESCAPES:
             column = pc.replace_substring(column, plain, escape)
     return column

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from foreachonce.sql.arrow import is_bytes, is_text
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -35,7 +37,7 @@ def encoder(kinds: Sequence[str | None], schema: pa.Schema) -> Callable[[pa.Reco
     """What turns batches of ``schema`` into rows for columns of the types ``kinds``; None where a form is not known here.
 
     Args:
-        kinds: the types as the server calls them, ``int8``, ``numeric``, …; a domain's is that of its base.
+        kinds: the types as the server calls them, ``int8``, ``numeric``, …; None for one that has no name here.
         schema: of the batches; as many columns.
     """
     found = [_field(kind, column) for kind, column in zip(kinds, schema.types, strict=True)]
@@ -69,7 +71,7 @@ def _field(kind: str | None, column: pa.DataType) -> Field | None:
         return _numeric
     if is_in.is_floating(column):
         return _to_floats(kind, column.bit_width)
-    if is_in.is_string(column) or is_in.is_large_string(column) or is_in.is_string_view(column):
+    if is_text(column):
         return _text if kind in _TEXTS else _jsonb if kind == "jsonb" else None
     return _from_others(kind, column)
 
@@ -110,7 +112,7 @@ def _from_others(kind: str | None, column: pa.DataType) -> Field | None:
         return lambda column: [_sized(_since_2000(column.cast(pa.int32()), _DAYS, "i4"), ">i4", column)]
     if pa.types.is_timestamp(column) and kind == ("timestamptz" if column.tz else "timestamp"):
         return lambda column: [_sized(_since_2000(_microseconds(column), _MICROSECONDS, "i8"), ">i8", column)]
-    if (pa.types.is_binary(column) or pa.types.is_large_binary(column)) and kind == "bytea":
+    if is_bytes(column) and kind == "bytea":
         return _text
     return None
 
@@ -177,7 +179,7 @@ def _scaled(column: pa.Array, zeros: int) -> tuple[Numbers, Numbers]:
     """The values' digits with ``zeros`` more behind them, and which of them are negative."""
     import numpy as np
 
-    low, high = (_values(column, "2i8").reshape(-1, 2)[:, half] for half in (0, 1))
+    low, high = _values(column, "2i8").T
     most = _BIGGEST // 10**zeros
     is_small = bool(np.all(high == low >> 63)) and -most <= low.min() and low.max() <= most
     # Beyond 64 bits Python's own integers do it.
@@ -199,14 +201,11 @@ def _microseconds(column: pa.Array) -> pa.Array:
 
 
 def _values(column: pa.Array, form: str) -> Numbers:
-    """The values as they lie in memory, NULL ones as they come; ``2i8`` are pairs of them."""
+    """The values as they lie in memory, NULL ones as they come; ``2i8`` are pairs."""
     import numpy as np
 
-    data = column.buffers()[1]
-    dtype = np.dtype(form[-2:])
-    each = int(form[:-2] or 1)
-    start = column.offset * each
-    return np.frombuffer(data, dtype)[start : start + len(column) * each]
+    dtype = np.dtype(form)
+    return np.frombuffer(column.buffers()[1], dtype, len(column), column.offset * dtype.itemsize)
 
 
 def _sized(values: Numbers, form: str, column: pa.Array) -> pa.Array:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql.expression import TableClause
 
 from foreachonce.errors import WriteFailed
-from foreachonce.sql.background import Counted, each_in_background
+from foreachonce.sql.arrow import Counted, is_bytes, peeked
+from foreachonce.sql.background import each_in_background
 from foreachonce.sql.postgres_binary import HEADER, TRAILER, encoder
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ def load(connection: Connection, table: TableClause, columns: Sequence[str], bat
     Raises:
         WriteFailed: a value has no form there, such as an instant of 290,000 years ago.
     """
-    rest = iter(batches)
-    first = next(rest, None)
+    first, batches = peeked(batches)
     if first is None:
         return 0
     quote = connection.dialect.identifier_preparer
@@ -39,7 +38,7 @@ def load(connection: Connection, table: TableClause, columns: Sequence[str], bat
     # Binary text is taken to be in the client's encoding, whatever the statement says; what Arrow holds is UTF-8.
     is_utf8 = driver.info.encoding == "utf-8"
     binary = encoder(_kinds(driver, into, len(columns)), first.schema) if is_utf8 else None
-    counted = Counted(chain([first], rest))
+    counted = Counted(batches)
     statement = f"COPY {into} FROM STDIN (FORMAT {'csv' if binary is None else 'binary'}, ENCODING 'UTF8')"
     with _in_our_words(table), driver.cursor() as cursor, cursor.copy(statement) as copy:
         if binary is None:
@@ -110,6 +109,6 @@ def _writable(column: pa.Array) -> pa.Array:
     if pa.types.is_timestamp(column.type) and column.type.tz:
         # A time zone's offset is written in minutes; before 1900 it had seconds.
         return column.cast(pa.timestamp("us", "UTC"))
-    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+    if is_bytes(column.type):
         return pa.array([value if value is None else f"\\x{value.hex()}" for value in column.to_pylist()], pa.string())
     return column

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 class Transaction:
     """Collects the steps of one batch. Nothing is sent while the function runs.
 
-    When the function has returned, the frames' rows are staged by the executors, side by side; then the steps are carried
-    out in the order in which they were asked for, in one database transaction together with the ledger entry. An exception
-    in the function, a frame that does not fit or a statement that fails leaves every table as it was.
+    When the function has returned, the frames' rows are staged by the executors, side by side, or fetched to the driver
+    where they are few; then the steps are carried out in the order in which they were asked for, in one database
+    transaction together with the ledger entry. An exception in the function, a frame that does not fit or a statement that
+    fails leaves every table as it was.
 
     There is neither overwriting nor a stream of changes: to overwrite, ``execute`` a ``delete`` before the ``append``.
     """

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -20,6 +19,7 @@ from sqlalchemy.engine import Connection
 
 from foreachonce.faults import Point, fault
 from foreachonce.spark.frames import Receipt, Task, attempt, exhaust
+from foreachonce.sql.arrow import peeked
 from foreachonce.sql.batch import Batch
 from foreachonce.sql.database import SqlType
 from foreachonce.sql.stage import ATTEMPT, PREFIX, Stage, create, insert
@@ -102,12 +102,11 @@ def staged(batch: Batch, stage: Stage) -> Task:
 
     def task(batches: Iterable[pa.RecordBatch]) -> Receipt:
         number, _ = attempt()
-        tagged = _tagged(_watched(batches), number)
-        first = next(tagged, None)
+        first, tagged = peeked(_tagged(_watched(batches), number))
         if first is None:
             return Receipt(number, 0)
         with batch.writing(executor=True) as connection:
-            count = batch.database.load(connection, stage.table, stage.columns, chain([first], tagged))
+            count = batch.database.load(connection, stage.table, stage.columns, tagged)
         fault("part-staged")
         return Receipt(number, count)
 

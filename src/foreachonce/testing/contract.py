@@ -21,6 +21,7 @@ from pyspark.errors import StreamingQueryException
 
 from foreachonce import exactly_once
 from foreachonce.spark.resolve import is_connect
+from foreachonce.testing.spark import state_store
 from foreachonce.testing.stream import FileStream
 from foreachonce.testing.writing import WriteContract, refused
 
@@ -50,15 +51,8 @@ class StreamContract(WriteContract):
     def test_replay_of_a_stateful_query_feeds_its_state(
         self, stream: FileStream, spark: SparkSession, provider: str
     ) -> None:
-        prefix = "org.apache.spark.sql.execution.streaming.state"
-        spark.conf.set("spark.sql.streaming.stateStore.providerClass", f"{prefix}.{provider}")
-        if provider.startswith("Rocks"):
-            spark.conf.set("spark.sql.streaming.stateStore.checkpointFormatVersion", "2")
-        try:
+        with state_store(spark, provider):
             self._replay_deduplication(stream)
-        finally:
-            spark.conf.unset("spark.sql.streaming.stateStore.providerClass")
-            spark.conf.unset("spark.sql.streaming.stateStore.checkpointFormatVersion")
 
     def _replay_deduplication(self, stream: FileStream) -> None:
         sink = self.sink("s")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
@@ -39,6 +41,22 @@ def connect_session() -> SparkSession:
     from pyspark.sql import SparkSession
 
     return _start(SparkSession.builder.remote("local[2]"), SMALL)
+
+
+@contextmanager
+def state_store(spark: SparkSession, provider: str) -> Iterator[None]:
+    """Queries that start in the block keep their state with this provider of Spark's; RocksDB in its format 2."""
+    prefix = "spark.sql.streaming.stateStore"
+    settings = {f"{prefix}.providerClass": f"org.apache.spark.sql.execution.streaming.state.{provider}"}
+    if provider.startswith("Rocks"):
+        settings[f"{prefix}.checkpointFormatVersion"] = "2"
+    for key, value in settings.items():
+        spark.conf.set(key, value)
+    try:
+        yield
+    finally:
+        for key in settings:
+            spark.conf.unset(key)
 
 
 def _start(builder: SparkSession.Builder, settings: dict[str, str]) -> SparkSession:
