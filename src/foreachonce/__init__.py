@@ -7,6 +7,7 @@ events.writeStream.foreachBatch(orders).option("checkpointLocation", path).start
 """
 
 from foreachonce.decorator import ExactlyOnce, exactly_once
+from foreachonce.delta.view import DeltaLedger
 from foreachonce.entry import Entry, Intent, Run
 from foreachonce.epoch import Epoch
 from foreachonce.errors import (
@@ -27,6 +28,7 @@ from foreachonce.errors import (
 from foreachonce.ledger import Ledger
 from foreachonce.position import Position
 from foreachonce.sink import Sink
+from foreachonce.sinks.delta import DeltaSink
 from foreachonce.sinks.jdbc import JdbcSink
 from foreachonce.sql.transaction import Transaction
 from foreachonce.sql.view import SqlLedger
@@ -35,6 +37,8 @@ __all__ = [
     "CommitInDoubt",
     "ConfigurationError",
     "Conflict",
+    "DeltaLedger",
+    "DeltaSink",
     "DuplicateKeys",
     "Entry",
     "Epoch",

@@ -30,7 +30,9 @@ Point = Literal[
     "function-called",
     "rows-written",
     "entry-written",
+    "commit-begun",
     "committed",
+    "entry-copied",
     "function-done",
 ]
 Action = Literal["stop", "kill", "raise", "lose"]

@@ -1,4 +1,4 @@
-"""JDBC drivers of PostgreSQL and MySQL for Spark's own writer: their jars, and addresses in their form."""
+"""JDBC drivers of PostgreSQL and MySQL for Spark's own writer, and Delta: their jars, and addresses in their form."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from foreachonce.sql.url import parse_url
+from foreachonce.testing import delta
 from foreachonce.testing.alone import alone
 
 # By the address's name. MySQL's driver speaks to MariaDB too; MariaDB's own is not one that Spark has a dialect for.
@@ -29,12 +30,14 @@ class NoDriver(Exception):
 
 
 def offer_drivers() -> None:
-    """Give the drivers to every session that this process and its children start from now on.
+    """Give the drivers, and Delta, to every session that this process and its children start from now on.
 
     Raises:
         NoDriver: one is not there, and could not be fetched.
     """
-    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--jars {','.join(map(str, jars(*PACKAGES.values())))} pyspark-shell"
+    found = jars(*PACKAGES.values(), *delta.PACKAGES)
+    settings = " ".join(f"--conf {name}={value}" for name, value in delta.SETTINGS.items())
+    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--jars {','.join(map(str, found))} {settings} pyspark-shell"
 
 
 def jars(*packages: str) -> list[Path]:

@@ -1,0 +1,62 @@
+"""What a sink is told about its table, checked when the sink is made. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from foreachonce.delta.place import shown
+from foreachonce.errors import ConfigurationError
+
+Mode = Literal["append", "merge"]
+UPDATE, KEEP = "update", "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A Delta table and how rows come into it; see :class:`~foreachonce.DeltaSink`."""
+
+    place: str
+    mode: Mode = "append"
+    key: tuple[str, ...] = ()
+    order_by: tuple[str, ...] = ()
+    partition_by: tuple[str, ...] = ()
+    merge_schema: bool = False
+    when_matched: str = UPDATE
+    delete_when: str | None = None
+    skip_unchanged: bool = False
+
+    def __str__(self) -> str:
+        how = f"{self.mode} by ({', '.join(self.key)})" if self.key else self.mode
+        return f"Delta table {shown(self.place)}, {how}"
+
+
+def check_target(target: Target) -> None:
+    """Refuse keywords that contradict each other.
+
+    Raises:
+        ConfigurationError: naming the keyword.
+    """
+    if target.mode == "merge" and not target.key:
+        raise ConfigurationError("mode='merge' needs key=, the column or columns that tell rows apart.")
+    if target.mode == "append":
+        for keyword, value, default in (
+            ("key", target.key, ()),
+            ("order_by", target.order_by, ()),
+            ("when_matched", target.when_matched, UPDATE),
+            ("delete_when", target.delete_when, None),
+            ("skip_unchanged", target.skip_unchanged, False),
+        ):
+            if value != default:
+                raise ConfigurationError(f"{keyword}={value!r} belongs to mode='merge'; append adds rows as they are.")
+    if target.skip_unchanged and target.when_matched == KEEP:
+        raise ConfigurationError("skip_unchanged=True does not go with when_matched='keep', which changes no row.")
+    for keyword, names in (("order_by", target.order_by), ("partition_by", target.partition_by)):
+        if keyword == "order_by" and (both := set(names) & set(target.key)):
+            raise ConfigurationError(f"order_by={both.pop()!r} is in key= too: it is the same in all rows of a key.")
+
+
+def names_target(condition: str) -> bool:
+    """Whether a SQL condition speaks of the target's columns, which a new row does not have."""
+    return re.search(r"(?i)(?<![\w.`'])`?target`?\s*\.", condition) is not None

@@ -1,0 +1,131 @@
+"""The Delta sink: rows and ledger entry in one commit of a Delta table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, get_args
+
+from foreachonce.delta.place import is_path, shown
+from foreachonce.delta.table import UPDATE, Mode, Target, check_target
+from foreachonce.delta.view import DeltaLedger
+from foreachonce.delta.write import write
+from foreachonce.entry import Entry, Found
+from foreachonce.epoch import Epoch
+from foreachonce.faults import Point, fault
+from foreachonce.keywords import flags, names, one_of, texts
+from foreachonce.runner import run
+from foreachonce.sink import OnMismatch
+from foreachonce.spark.resolve import refuse_streaming
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+# The fault points that a commit passes, in order.
+DELTA_POINTS: tuple[Point, ...] = ("commit-begun", "committed", "entry-copied")
+
+
+class DeltaSink:
+    """A foreachBatch function that writes each batch into a Delta table exactly once.
+
+    The rows and a ledger entry with the source's offsets are one commit of the table, so a replay of a batch is a no-op,
+    half a batch is never seen, and a lost or rolled-back checkpoint is noticed before it repeats or loses rows. A RESTORE
+    of the table takes entries back with their rows, and the batches that it undid can be written again.
+
+    Args:
+        path_or_table: the table's path, or its name in the catalog. The first batch makes the table where there is none.
+        stream: the pipeline's own name for its output here; it outlives checkpoints. None takes the query's name.
+        mode: ``"append"`` adds rows; ``"merge"`` inserts rows or updates those of the same key.
+        key: merge: the column or columns that tell rows apart.
+        order_by: merge: where a batch holds a key more than once, the row with the greatest values here wins. Without it
+            such a batch is refused.
+        partition_by: the columns that a new table is partitioned by; an existing table keeps its own.
+        merge_schema: add columns to the table that only the frame has; otherwise such a frame is refused.
+        when_matched: merge: what becomes of a row that is there already: ``"update"`` replaces it, ``"keep"`` leaves it, and
+            a SQL condition over ``source`` and ``target`` replaces it where it holds, such as
+            ``"source.changed_at > target.changed_at"``.
+        delete_when: merge: a SQL condition over ``source`` and ``target``; a row of the table is deleted where it holds for
+            the batch's row of the same key. A row that is not there is not inserted where it holds, if it is about
+            ``source`` alone.
+        skip_unchanged: merge: do not rewrite a row that would be as it is.
+        on_mismatch: what becomes of a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
+            writes it all the same and says so in its entry.
+        checkpoint: the query's ``checkpointLocation``; needed on Spark Connect only.
+
+    Raises:
+        ConfigurationError: a keyword is missing, unknown or contradicts another; raised at once, not at the first batch.
+    """
+
+    def __init__(
+        self,
+        path_or_table: str,
+        *,
+        stream: str | None = None,
+        mode: Mode = "append",
+        key: str | Sequence[str] | None = None,
+        order_by: str | Sequence[str] | None = None,
+        partition_by: str | Sequence[str] | None = None,
+        merge_schema: bool = False,
+        when_matched: str = UPDATE,
+        delete_when: str | None = None,
+        skip_unchanged: bool = False,
+        on_mismatch: OnMismatch = "raise",
+        checkpoint: str | None = None,
+    ) -> None:
+        one_of("mode", mode, get_args(Mode))
+        one_of("on_mismatch", on_mismatch, get_args(OnMismatch))
+        texts(stream=stream, when_matched=when_matched, delete_when=delete_when, checkpoint=checkpoint)
+        flags(merge_schema=merge_schema, skip_unchanged=skip_unchanged)
+        self.ledger = DeltaLedger(path_or_table, trust=on_mismatch == "write")
+        self._target = Target(
+            place=path_or_table,
+            mode=mode,
+            key=names("key", key),
+            order_by=names("order_by", order_by),
+            partition_by=names("partition_by", partition_by),
+            merge_schema=merge_schema,
+            when_matched=when_matched,
+            delete_when=delete_when,
+            skip_unchanged=skip_unchanged,
+        )
+        check_target(self._target)
+        self.stream: str | None = stream
+        self.on_mismatch: OnMismatch = on_mismatch
+        self.checkpoint: str | None = checkpoint
+
+    def __call__(self, frame: DataFrame, batch_id: int) -> None:
+        """Write one batch; this is what Spark calls."""
+        run([self], frame, batch_id)
+
+    @property
+    def guarantee(self) -> str:
+        """What holds for the rows, in words that a user can check."""
+        return "exactly once, rows and entry in one Delta commit; after a RESTORE the entries that it undid are gone too"
+
+    def __str__(self) -> str:
+        return f"{self._target}: {self.guarantee}"
+
+    def __repr__(self) -> str:
+        return f"DeltaSink({shown(self._target.place)!r}, mode={self._target.mode!r}, stream={self.stream!r})"
+
+    def head(self, epoch: Epoch) -> Found:
+        """Look at the table's log: no Spark job."""
+        return self.ledger.look(epoch)
+
+    def take(self, epoch: Epoch, head: Entry | None) -> Found:
+        """Take the stream over by a commit without rows."""
+        return self.ledger.take(epoch, head)
+
+    def check(self, frame: DataFrame) -> DataFrame:
+        """Refuse a stream; Delta itself refuses a frame that does not fit, before it commits."""
+        refuse_streaming(frame)
+        return frame
+
+    def commit(self, work: DataFrame, entry: Entry) -> int | None:
+        """Commit the frame's rows and the entry; then look whether Delta has not skipped them."""
+        made = self.ledger.next(entry)
+        fault("commit-begun")
+        write(work, self._target, made, is_path=is_path(self._target.place))
+        fault("committed")
+        rows = self.ledger.confirm(made).rows
+        fault("entry-copied")
+        return rows

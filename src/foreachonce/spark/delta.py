@@ -1,0 +1,142 @@
+"""What a sink asks of Delta, through the session's own public commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from foreachonce.errors import ConfigurationError, Conflict, ForeachOnceError, FrameError
+from foreachonce.spark.frames import job_error
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+NEEDED = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+}
+# How Delta names what it raises where another commit came first; source: DeltaConcurrentExceptions.scala.
+CONFLICTS = (
+    "DELTA_CONCURRENT",
+    "DELTA_METADATA_CHANGED",
+    "DELTA_PROTOCOL_CHANGED",
+    "io.delta.exceptions.",
+    "FileAlreadyExists",
+)
+
+
+def require_delta(spark: SparkSession) -> None:
+    """Refuse a session that cannot write Delta tables.
+
+    Raises:
+        ConfigurationError: naming the package and the settings.
+    """
+    for setting, value in NEEDED.items():
+        if value not in (spark.conf.get(setting, "") or ""):
+            raise ConfigurationError(
+                "the session lacks Delta Lake. Before it is made, set spark.jars.packages to Delta's package for this "
+                'Spark, such as "io.delta:delta-spark_4.2_2.13:4.4.0" (pip install delta-spark brings no jar), and '
+                + " and ".join(f"{name}={wanted}" for name, wanted in NEEDED.items())
+                + "."
+            )
+
+
+def location(spark: SparkSession, name: str) -> str | None:
+    """The path of a catalog's table; None where there is no such table.
+
+    Raises:
+        ConfigurationError: the table is not a Delta table.
+    """
+    if not spark.catalog.tableExists(name):
+        return None
+    found = {row[0]: row[1] for row in spark.sql(f"DESCRIBE TABLE EXTENDED {name}").collect()}
+    if str(found.get("Provider")).lower() != "delta":
+        raise ConfigurationError(f"path_or_table={name!r} is a table of {found.get('Provider')}, not of Delta.")
+    return str(found["Location"])
+
+
+def append(frame: DataFrame, place: str, *, is_path: bool, options: dict[str, str], partition_by: tuple[str, ...]) -> None:
+    """Append a frame's rows in one commit; the table is made where there is none.
+
+    Raises:
+        Conflict, FrameError, CommitInDoubt: as :func:`translated` tells them apart.
+    """
+    writer = frame.write.format("delta").mode("append").options(**options)
+    if partition_by:
+        writer = writer.partitionBy(*partition_by)
+    with translated(place):
+        if is_path:
+            writer.save(place)
+        else:
+            writer.saveAsTable(name=place)
+
+
+def append_nothing(spark: SparkSession, root: str, options: dict[str, str]) -> None:
+    """Make a commit without rows."""
+    with translated(root):
+        spark.read.format("delta").load(root).where("false").write.format("delta").mode("append").options(**options).save(
+            root
+        )
+
+
+@contextmanager
+def translated(place: str) -> Iterator[None]:
+    """Errors of Spark and Delta in our words.
+
+    Raises:
+        Conflict: another commit came first; nothing was written.
+        FrameError: the frame does not fit the table; nothing was written.
+        CommitInDoubt: the job was lost; the log tells.
+    """
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (PySparkException, Py4JError) as error:
+        failed = _translate(error, place)
+    else:
+        return
+    raise failed
+
+
+def _translate(error: Exception, place: str) -> ForeachOnceError:
+    from pyspark.errors import AnalysisException
+
+    text = str(error)
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    if any(word in text for word in CONFLICTS):
+        return Conflict(f"{place}: another commit came first, nothing was written: {first}")
+    if isinstance(error, AnalysisException):
+        return FrameError(f"{place}: the rows do not fit the table, nothing was written: {first}")
+    return job_error(error)
+
+
+class NewestState:
+    """What Delta's newest snapshot of a table tells; see :class:`~foreachonce.delta.log.Witness`. Classic Spark only."""
+
+    def __init__(self, spark: SparkSession | None, root: str, app_id: str) -> None:
+        self._spark, self._root, self._app_id = spark, root, app_id
+
+    def guard(self) -> int:
+        """The ``txn`` version of the application id; -1 where there is none."""
+        session: Any = self._session()._jsparkSession  # type: ignore[attr-defined, unused-ignore]
+        jvm: Any = self._session().sparkContext._jvm
+        # Not a public interface of Delta's, and there is none for this. It is asked only where commit files are gone.
+        snapshot = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(session, self._root).unsafeVolatileSnapshot()
+        found = snapshot.transactions().get(self._app_id)
+        return int(found.get()) if found.isDefined() else -1
+
+    def has_file(self, paths: tuple[str, ...]) -> bool:
+        """Whether one of the data files belongs to the newest state."""
+        files = self._session().read.format("delta").load(self._root).inputFiles()
+        return any(file.endswith(path) for file in files for path in paths)
+
+    def _session(self) -> SparkSession:
+        if self._spark is None:
+            raise ConfigurationError(
+                f"{self._root}: Delta's log clean-up has removed commit files, and only a Spark session with Delta can tell "
+                "what they were; start one."
+            )
+        return self._spark
