@@ -105,6 +105,11 @@ class Log:
         return f"stream {self._stream!r}, table {shown(self._folder.root)}"
 
     @property
+    def root(self) -> str:
+        """The table's path; its name where there is no table."""
+        return self._folder.root
+
+    @property
     def newest(self) -> int:
         """The newest version; -1 where there is no table."""
         return self._known.newest

@@ -83,8 +83,8 @@ class DeltaLedger:
             found = _found(log, known, epoch)
             if found.is_held or found.head != head:
                 return found
-            root, newest = self._root(), walk.newest_own(log)
-            if root is None or log.newest < 0:
+            root, newest = log.root, walk.newest_own(log)
+            if log.newest < 0:
                 known.taken.add(epoch.run_id)
                 return found._replace(is_held=True)
         take = Own(guard=_next(newest), run_id=epoch.run_id, query_id=epoch.query_id, time=_now())
@@ -92,8 +92,8 @@ class DeltaLedger:
             append_nothing(_session(), root, Guarded(epoch.stream, take).options)
         return self.look(epoch)
 
-    def next(self, entry: Entry) -> Guarded:
-        """The commit that would bring ``entry`` next.
+    def next(self, entry: Entry) -> tuple[Guarded, str | None]:
+        """The commit that would bring ``entry`` next, and the table's path, None where there is no table yet.
 
         Raises:
             Fenced: another run has taken the stream.
@@ -103,6 +103,7 @@ class DeltaLedger:
             if not _is_held(known, newest, entry.epoch):
                 raise Conflict(f"stream {entry.stream!r}: run {entry.run_id} does not hold it in {self!r}.")
             last = walk.last_batch(log, entry.query_id, entry.batch_id)
+            root = None if log.newest < 0 else log.root
         time = _now()
         own = Own(
             guard=_next(newest),
@@ -112,7 +113,7 @@ class DeltaLedger:
             entry=replace(entry, time=time),
             last_batch=last,
         )
-        return Guarded(entry.stream, own)
+        return Guarded(entry.stream, own), root
 
     def confirm(self, made: Guarded) -> Entry:
         """The entry of a commit that was made, as it is in the table now.

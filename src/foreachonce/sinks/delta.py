@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
-from foreachonce.delta.place import is_path, shown
+from foreachonce.delta.place import shown
 from foreachonce.delta.table import UPDATE, Mode, Target, check_target
 from foreachonce.delta.view import DeltaLedger
 from foreachonce.delta.write import write
@@ -122,9 +122,9 @@ class DeltaSink:
 
     def commit(self, work: DataFrame, entry: Entry) -> int | None:
         """Commit the frame's rows and the entry; then look whether Delta has not skipped them."""
-        made = self.ledger.next(entry)
+        made, root = self.ledger.next(entry)
         fault("commit-begun")
-        write(work, self._target, made, is_path=is_path(self._target.place))
+        write(work, self._target, made, root)
         fault("committed")
         rows = self.ledger.confirm(made).rows
         fault("entry-copied")

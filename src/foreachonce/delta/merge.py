@@ -1,0 +1,105 @@
+"""The clauses of a MERGE by key. Pure.
+
+``source`` is the batch, with each key once; ``target`` is the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from foreachonce.delta.place import shown
+from foreachonce.delta.table import KEEP, UPDATE, Target, names_target
+from foreachonce.errors import DuplicateKeys, ForeachOnceError, FrameError, WriteFailed
+from foreachonce.spark.frames import backticked
+
+# What the batch's own check raises in Spark, before the key it found.
+TWICE, NULL = "foreachonce: key more than once:", "foreachonce: key is NULL:"
+
+
+class Clause(NamedTuple):
+    """One WHEN … THEN of a MERGE."""
+
+    action: Literal["delete", "update", "insert"]
+    condition: str | None
+
+
+def on(target: Target) -> str:
+    """When a row of the batch is about a row of the table."""
+    return " AND ".join(f"target.{name} = source.{name}" for name in map(backticked, target.key))
+
+
+def clauses(target: Target, columns: Sequence[str], existing: Sequence[str]) -> Iterator[Clause]:
+    """The clauses in order: a row that is to be deleted is not updated.
+
+    Args:
+        target: what the user asked for.
+        columns: the frame's columns.
+        existing: the table's columns.
+    """
+    if target.delete_when is not None:
+        yield Clause("delete", target.delete_when)
+    if target.when_matched != KEEP:
+        conditions = [] if target.when_matched == UPDATE else [f"({target.when_matched})"]
+        if target.skip_unchanged:
+            conditions.append(differs(target, columns, existing))
+        yield Clause("update", " AND ".join(conditions) or None)
+    yield Clause("insert", stays(target))
+
+
+def stays(target: Target) -> str | None:
+    """When a row of the batch is inserted that the table does not have; None for always."""
+    if target.delete_when is None or names_target(target.delete_when):
+        return None
+    return f"({target.delete_when}) IS NOT TRUE"
+
+
+def differs(target: Target, columns: Sequence[str], existing: Sequence[str]) -> str:
+    """When a row would not be as it is; a column that the table gets by this batch is NULL in its rows so far."""
+    there = {name.lower() for name in existing}
+    values = [name for name in columns if name.lower() not in {key.lower() for key in target.key}]
+    parts = [
+        f"NOT (source.{backticked(name)} <=> target.{backticked(name)})"
+        if name.lower() in there
+        else f"source.{backticked(name)} IS NOT NULL"
+        for name in values
+    ]
+    return f"({' OR '.join(parts)})" if parts else "false"
+
+
+def check_columns(target: Target, columns: Sequence[str], existing: Sequence[str]) -> None:
+    """Refuse a frame that lacks a key, or has columns that MERGE would drop without a word.
+
+    Raises:
+        FrameError: naming the columns.
+    """
+    where, names = f"table {shown(target.place)}", {name.lower() for name in columns}
+    for keyword, wanted in (("key", target.key), ("order_by", target.order_by)):
+        missing = [name for name in wanted if name.lower() not in names]
+        if missing:
+            raise FrameError(f"{where}: the frame lacks {keyword}={missing}; it has {list(columns)}. Nothing was written.")
+    extra = [name for name in columns if name.lower() not in {column.lower() for column in existing}]
+    if existing and extra and not target.merge_schema:
+        raise FrameError(
+            f"{where}: it lacks the frame's columns {extra}; drop them from the frame, or give the sink merge_schema=True "
+            "to add them. Nothing was written."
+        )
+
+
+def refused_key(target: Target, text: str) -> ForeachOnceError | None:
+    """What a Spark error says of the batch's keys; None where it is about something else."""
+    where, key = f"table {shown(target.place)}", f"key=({', '.join(target.key)})"
+    for mark in (TWICE, NULL):
+        if mark not in text:
+            continue
+        found = text.split(mark, 1)[1].splitlines()[0].strip().split(" SQLSTATE")[0]
+        if mark == TWICE:
+            why = "order_by= leaves ties" if target.order_by else "order_by= can say which row wins"
+            return DuplicateKeys(
+                f"{where}: this batch holds the same {key} more than once, among them {found}; {why}. Nothing was written."
+            )
+        return WriteFailed(
+            f"{where}: {key} holds NULL in this batch, in {found}, which equals no other NULL; filter such rows out, or "
+            "choose another key=. Nothing was written."
+        )
+    return None

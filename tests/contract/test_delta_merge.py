@@ -1,0 +1,191 @@
+"""Rows that go into a Delta table by key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pyspark.errors import StreamingQueryException
+
+from foreachonce import DeltaSink, exactly_once
+from foreachonce.testing.contract import refused
+
+SCHEMA = "id bigint, day string, amount int, op string"
+
+
+@pytest.fixture
+def merged(stream, tmp_path, spark):
+    """Bring batches of rows, one file each, through a merging sink; return the table's rows."""
+    path = str(tmp_path / "merged")
+
+    def merge(*batches: list[tuple], schema=SCHEMA, **keywords):
+        before = len(list(stream.source.glob("*.json")))
+
+        @exactly_once(DeltaSink(path, stream="s", mode="merge", **{"key": "id", **keywords}))
+        def batch(frame, batch_id):
+            return frame.sparkSession.createDataFrame(batches[batch_id - before], schema)
+
+        stream.feed(*([number] for number in range(len(batches))))
+        stream.run(batch)
+        return rows()
+
+    def rows():
+        if not Path(path, "_delta_log").exists():
+            return []
+        return sorted(tuple(row) for row in spark.read.format("delta").load(path).collect())
+
+    merge.rows, merge.path = rows, path
+    return merge
+
+
+def test_merge_inserts_and_updates(merged, stream):
+    first, second = [(1, "a", 1, "u"), (2, "a", 2, "u")], [(2, "b", 20, "u"), (3, "b", 3, "u")]
+    assert merged(first, second) == [(1, "a", 1, "u"), (2, "b", 20, "u"), (3, "b", 3, "u")]
+    entries = list(DeltaSink(merged.path).ledger.entries("s"))
+    assert [entry.rows for entry in entries] == [2, 2]
+
+
+def test_key_of_two_columns_with_odd_names(merged):
+    schema = "`a b` bigint, `c.d` string, amount int"
+    rows = merged([(1, "x", 1)], [(1, "x", 2), (1, "y", 3)], schema=schema, key=["a b", "c.d"])
+    assert rows == [(1, "x", 2), (1, "y", 3)]
+
+
+@pytest.mark.parametrize("first", [[], [[(9, "a", 0, "u")]]])
+def test_key_that_comes_twice_is_refused(merged, first):
+    with refused("DuplicateKeys", "key=(id)", '"id":1', "order_by=", "Nothing was written"):
+        merged(*first, [(1, "a", 1, "u"), (1, "b", 2, "u"), (2, "c", 3, "u")])
+    assert merged.rows() == [row for batch in first for row in batch]
+
+
+def test_greatest_of_order_by_wins(merged):
+    batch = [(1, "a", 1, "u"), (1, "b", 2, "u"), (1, None, 9, "u"), (2, "c", 3, "u")]
+    assert merged(batch, order_by="day") == [(1, "b", 2, "u"), (2, "c", 3, "u")]
+
+
+def test_tie_in_order_by_is_refused(merged):
+    with refused("DuplicateKeys", "order_by= leaves ties"):
+        merged([(1, "a", 1, "u"), (1, "a", 2, "u")], order_by=["day"])
+
+
+def test_key_that_holds_null_is_refused(merged):
+    with refused("WriteFailed", "key=(id)", "NULL", "filter such rows out"):
+        merged([(1, "a", 1, "u"), (None, "b", 2, "u")])
+    assert merged.rows() == []
+
+
+def test_rows_that_are_there_are_kept(merged):
+    assert merged([(1, "a", 1, "u")], [(1, "b", 2, "u"), (2, "b", 2, "u")], when_matched="keep") == [
+        (1, "a", 1, "u"), (2, "b", 2, "u"),
+    ]  # fmt: skip
+
+
+def test_rows_are_replaced_on_a_condition(merged):
+    batches = [(1, "b", 1, "u"), (2, "b", 1, "u")], [(1, "a", 2, "u"), (2, "c", 2, "u")]
+    assert merged(*batches, when_matched="source.day > target.day") == [(1, "b", 1, "u"), (2, "c", 2, "u")]
+
+
+def test_rows_are_deleted_on_a_condition(merged):
+    first = [(1, "a", 1, "u"), (2, "a", 2, "u"), (3, "a", 3, "d")]
+    second = [(1, "a", 1, "d"), (2, "b", 3, "u"), (4, "b", 4, "d"), (5, "b", 5, None)]
+    assert merged(first, second, delete_when="source.op = 'd'") == [(2, "b", 3, "u"), (5, "b", 5, None)]
+
+
+def test_condition_for_deletes_over_the_target(merged):
+    first = [(1, "a", 1, "u"), (2, "b", 2, "u")]
+    rows = merged(first, [(1, "z", 0, "u"), (3, "z", 0, "u")], delete_when="target.day = 'a' and source.amount = 0")
+    assert rows == [(2, "b", 2, "u"), (3, "z", 0, "u")]
+
+
+def test_unchanged_rows_are_not_rewritten(merged, spark):
+    batch = [(1, "a", 1, "u"), (2, None, 2, "u")]
+    merged(batch, batch, [(1, "a", 1, "u"), (2, None, 3, "u")], skip_unchanged=True)
+    history = spark.sql(f"DESCRIBE HISTORY delta.`{merged.path}`").collect()
+    updated = [commit.operationMetrics["numTargetRowsUpdated"] for commit in history if commit.operation == "MERGE"]
+    assert updated == ["1", "0"]
+    assert merged.rows() == [(1, "a", 1, "u"), (2, None, 3, "u")]
+
+
+def test_column_that_the_table_lacks_is_refused_or_added(merged):
+    merged([(1, 1)], schema="id bigint, amount int")
+    with refused("FrameError", "['day']", "merge_schema=True"):
+        merged([(1, 2, "a")], schema="id bigint, amount int, day string")
+    assert merged.rows() == [(1, 1)]
+
+
+def test_column_that_the_table_lacks_is_added(merged):
+    merged([(1, 1), (2, 2)], schema="id bigint, amount int")
+    more = {"schema": "id bigint, amount int, day string", "merge_schema": True, "skip_unchanged": True}
+    assert merged([(1, 1, "a"), (2, 2, None)], **more) == [(1, 1, "a"), (2, 2, None)]
+
+
+def test_key_that_the_frame_lacks_is_refused(merged):
+    with refused("FrameError", "key=['order_id']", "Nothing was written"):
+        merged([(1, "a", 1, "u")], key="order_id")
+
+
+def test_condition_that_spark_does_not_understand_is_refused(merged):
+    merged([(1, "a", 1, "u")])
+    with refused("FrameError", "no_such_column", "Nothing was written"):
+        merged([(1, "b", 1, "u")], when_matched="source.no_such_column > 1")
+    assert merged.rows() == [(1, "a", 1, "u")]
+
+
+def test_replay_of_a_merge_is_skipped(merged, stream):
+    merged([(1, "a", 1, "u")])
+    stream.forget_commit()
+
+    @exactly_once(DeltaSink(merged.path, stream="s", mode="merge", key="id"))
+    def other(frame, batch_id):
+        raise AssertionError("a replay does not call the function")
+
+    stream.run(other)
+    assert merged.rows() == [(1, "a", 1, "u")]
+
+
+# --- append's keywords ----------------------------------------------------------------------------------------------
+
+
+def test_append_partitions_a_new_table_and_adds_columns(stream, tmp_path, spark):
+    path = str(tmp_path / "t")
+    stream.feed([1])
+    stream.run(DeltaSink(path, stream="s", partition_by="value"))
+    stream.feed([2])
+    with refused("FrameError", "table", "Nothing was written"):
+        stream.run(exactly_once(DeltaSink(path, stream="s"))(lambda frame, batch_id: frame.selectExpr("*", "1 as n")))
+    stream.run(
+        exactly_once(DeltaSink(path, stream="s", partition_by="value", merge_schema=True))(
+            lambda frame, batch_id: frame.selectExpr("*", "1 as n")
+        )
+    )
+    rows = sorted(tuple(row) for row in spark.read.format("delta").load(path).collect())
+    assert rows == [(1, "value 1", None), (2, "value 2", 1)]
+    assert Path(path, "value=value 1").exists()
+
+
+@pytest.mark.parametrize("mode", ["append", "merge"])
+def test_table_by_its_name_in_the_catalog(stream, tmp_path, spark, mode):
+    spark.sql("CREATE DATABASE IF NOT EXISTS shop LOCATION '" + str(tmp_path / "shop") + "'")
+    try:
+        sink = DeltaSink("shop.orders", stream="s", mode=mode, key="id" if mode == "merge" else None)
+        stream.feed([1], [2])
+        stream.run(sink)
+        stream.forget_commit()
+        stream.feed([3])
+        stream.run(sink)
+        assert [row.id for row in spark.table("shop.orders").orderBy("id").collect()] == [1, 2, 3]
+        assert [entry.seq for entry in sink.ledger.entries("s")] == [0, 1, 2]
+        spark.sql("DROP TABLE shop.orders")
+        assert sink.ledger.head("s") is None
+    finally:
+        spark.sql("DROP DATABASE shop CASCADE")
+
+
+def test_table_of_another_format_is_refused(stream, tmp_path, spark):
+    spark.sql(f"CREATE TABLE csvs (id bigint) USING csv LOCATION '{tmp_path / 'csvs'}'")
+    try:
+        stream.feed([1])
+        with pytest.raises(StreamingQueryException, match="not of Delta"):
+            stream.run(DeltaSink("csvs", stream="s"))
+    finally:
+        spark.sql("DROP TABLE csvs")

@@ -1,0 +1,365 @@
+"""A Delta table's history and the head that it tells, against a model, without Spark."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import datetime, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreachonce.delta import head as walk
+from foreachonce.delta.commit import Foreign, Own, Restore, from_copy, parse, to_copy, user_metadata
+from foreachonce.delta.local import LocalFolder
+from foreachonce.delta.log import KEPT, Known, Log, commit_file
+from foreachonce.delta.place import copies_folder
+from foreachonce.delta.restore import change, restored_version
+from foreachonce.entry import Entry
+from foreachonce.errors import LedgerError
+from tests.unit.builders import epoch as make_epoch
+
+NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)
+
+
+class Nobody:
+    """A witness who must not be asked."""
+
+    def guard(self):
+        raise AssertionError("the newest state was asked")
+
+    def has_file(self, paths):
+        raise AssertionError("the newest state was asked")
+
+
+class Saw:
+    def __init__(self, guard=-1, files=()):
+        self._guard, self._files = guard, files
+
+    def guard(self):
+        return self._guard
+
+    def has_file(self, paths):
+        return bool(set(paths) & set(self._files))
+
+
+class Table:
+    """A table's folder, written as Delta would, and the model of what it holds."""
+
+    def __init__(self, root):
+        self.folder = LocalFolder(str(root))
+        self.states: list[tuple[tuple[Entry, ...], frozenset[str]]] = []
+        self.own: list[Own] = []
+        self.known = Known()
+
+    @property
+    def newest(self):
+        return len(self.states) - 1
+
+    @property
+    def state(self):
+        return self.states[-1] if self.states else ((), frozenset())
+
+    def _commit(self, info, entries, files):
+        before = self.state[1]
+        lines = [json.dumps({"commitInfo": info}, separators=(",", ":"))]
+        lines += [json.dumps({"remove": {"path": path}}, separators=(",", ":")) for path in sorted(before - files)]
+        lines += [json.dumps({"add": {"path": path}}, separators=(",", ":")) for path in sorted(files - before)]
+        self.states.append((entries, files))
+        self.folder.write(commit_file(self.newest), "\n".join(lines) + "\n")
+
+    def foreign(self):
+        self._commit({"operation": "WRITE"}, self.state[0], self.state[1] | {f"foreign-{self.newest + 1}"})
+
+    def optimize(self):
+        self._commit({"operation": "OPTIMIZE"}, self.state[0], frozenset({f"one-{self.newest + 1}"}))
+
+    def take(self, run="r"):
+        own = Own(guard=len(self.own), run_id=run, query_id="q", time=NOW)
+        self.own.append(own)
+        self._commit({"operation": "WRITE", "userMetadata": user_metadata("s", own)}, *self.state)
+
+    def write(self, run="r", rows=1):
+        entries, files = self.state
+        epoch = make_epoch(batch_id=len(self.own), run_id=run)
+        entry = Entry.next(entries[-1] if entries else None, epoch, sink="t", versions="v", decision="write")
+        entry = replace(entry, time=NOW, rows=rows)
+        own = Own(guard=len(self.own), run_id=run, query_id=entry.query_id, time=NOW, entry=entry, last_batch=len(self.own))
+        self.own.append(own)
+        new = {f"part-{self.newest + 1}"} if rows else set()
+        info = {
+            "operation": "WRITE",
+            "userMetadata": user_metadata("s", own),
+            "operationMetrics": {"numOutputRows": str(rows)},
+        }
+        self._commit(info, (*entries, entry), files | new)
+
+    def restore(self, version, *, by_time=False):
+        parameters = {"version": None if by_time else version, "timestamp": "2026-01-01 00:00:00" if by_time else None}
+        self._commit({"operation": "RESTORE", "operationParameters": parameters}, *self.states[version])
+
+    def lose(self, *versions):
+        for version in versions:
+            self.folder.delete(commit_file(version))
+
+    def log(self, witness=None, known=None, **keywords):
+        return Log("s", self.folder, Known() if known is None else known, witness or Nobody(), **keywords)
+
+    def look(self, *arguments, **keywords):
+        log = self.log(*arguments, **keywords)
+        found = [entry for _, entry in walk.live(log)][::-1], walk.newest_own(log)
+        log.keep_copies()
+        return found
+
+
+@pytest.fixture
+def table(tmp_path):
+    return Table(tmp_path)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.sampled_from(["write", "write", "foreign", "take", "empty", "optimize", "look", "fresh"]),
+        st.tuples(st.sampled_from(["restore", "by_time"]), st.integers(0, 30)),
+    ),
+    max_size=25,
+)
+
+
+@given(STEPS)
+def test_every_look_sees_what_the_table_holds(tmp_path_factory, steps):
+    table = Table(tmp_path_factory.mktemp("table"))
+    known = Known()
+    for step in steps:
+        _step(table, step)
+        if step in ("look", "fresh"):
+            entries, own = table.look(known=known if step == "look" else Known())
+            assert _with_rows(entries) == _with_rows(table.state[0])
+            assert own == (None if not table.own else replace(table.own[-1], files=own.files))
+    for looked in (known, Known()):
+        assert _with_rows(table.look(known=looked)[0]) == _with_rows(table.state[0])
+
+
+def _step(table, step):
+    if step == "empty":
+        table.write(rows=0)
+    elif isinstance(step, tuple):
+        if table.newest >= 1:
+            table.restore(step[1] % table.newest, by_time=step[0] == "by_time")
+    elif step not in ("look", "fresh"):
+        getattr(table, step)()
+
+
+def _with_rows(entries):
+    # After a RESTORE by time nothing tells entries apart that had no rows.
+    return [entry for entry in entries if entry.rows]
+
+
+def test_new_table_has_no_head(table):
+    assert table.look() == ([], None)
+
+
+def test_restore_by_version_takes_entries_back_and_no_guard(table):
+    table.write()
+    table.write()
+    table.restore(0)
+    entries, own = table.look()
+    assert [entry.seq for entry in entries] == [0]
+    assert own.guard == 1
+
+
+def test_restore_by_time_is_told_by_files(table):
+    for _ in range(3):
+        table.write()
+    table.restore(1, by_time=True)
+    assert [entry.seq for entry in table.look()[0]] == [0, 1]
+
+
+def test_restore_of_a_restore(table):
+    table.write()
+    table.write()
+    table.restore(0)
+    table.restore(1)
+    assert [entry.seq for entry in table.look()[0]] == [0, 1]
+
+
+def test_restore_by_time_to_files_that_no_version_had():
+    changes = {0: change(['{"add":{"path":"a"}}']), 1: change(['{"remove":{"path":"b"}}'])}
+    with pytest.raises(LedgerError, match="version 1 is a RESTORE by time"):
+        restored_version(1, changes.__getitem__)
+
+
+def test_deletion_vectors_tell_files_apart():
+    first, second = '{"add":{"path":"a"}}', '{"add":{"path":"a","deletionVector":{"offset":1}}}'
+    assert change([first]) != change([second])
+
+
+def test_other_streams_and_other_writers_texts_are_foreign(table):
+    own = Own(guard=3, run_id="r", query_id="q", time=NOW)
+    for text in (user_metadata("other", own), "a note", '"foreachonce"', "[1]", None):
+        line = json.dumps({"commitInfo": {"operation": "WRITE", "userMetadata": text}}, separators=(",", ":"))
+        assert isinstance(parse("s", [line]), Foreign)
+
+
+def test_entry_of_a_newer_format_is_refused():
+    text = json.dumps({"foreachonce": 2, "stream": "s"})
+    with pytest.raises(LedgerError, match="format 2"):
+        parse("s", [json.dumps({"commitInfo": {"userMetadata": text}}, separators=(",", ":"))])
+
+
+def test_commit_info_may_come_last(table):
+    table.write()
+    lines = table.folder.lines(commit_file(0))
+    table.folder.write(commit_file(0), "\n".join([*['{"add":{"path":"x"}}'] * 20, *lines]))
+    assert len(table.look()[0]) == 1
+
+
+def test_copies_say_what_commits_say(table):
+    table.write()
+    table.take()
+    table.restore(0)
+    log = table.log()
+    for version in range(3):
+        commit = log.commit(version)
+        assert from_copy(to_copy("s", commit)) == commit
+
+
+def test_copies_bound_the_walk(table):
+    table.write()
+    table.look()
+    table.folder.write(commit_file(0), "torn, and not read any more beyond its first look")
+    table.foreign()
+    log = table.log(known=table.known)
+    table.folder.lines = None  # type: ignore[assignment]
+    assert log.newest == 1
+
+
+def test_head_outlives_the_commit_files(table):
+    for _ in range(3):
+        table.write()
+    table.look()
+    for _ in range(5):
+        table.foreign()
+    table.lose(*range(6))
+    entries, own = table.look(Saw(guard=2, files={"part-2"}))
+    assert [entry.seq for entry in entries] == [0, 1, 2]
+    assert own.guard == 2
+
+
+def test_head_outlives_all_commit_files_but_the_newest_checkpoint(table):
+    table.write()
+    table.look()
+    table.lose(0)
+    table.folder.write(f"_delta_log/{0:020}.checkpoint.parquet", "")
+    assert [entry.seq for entry in table.look()[0]] == [0]
+
+
+@pytest.mark.parametrize("witness", [Saw(guard=1, files={"part-0"}), Saw(guard=0), Saw(guard=0, files={"other"})])
+def test_what_neither_log_nor_copy_tells_is_refused(table, witness):
+    """Another commit of the stream may be gone, or a RESTORE that undid the newest one."""
+    table.write()
+    table.look()
+    table.foreign()
+    table.foreign()
+    table.lose(0, 1)
+    with pytest.raises(LedgerError, match="neither _foreachonce"):
+        table.look(witness)
+    assert [entry.seq for entry in table.look(witness, trust=True)[0]] == [0]
+
+
+def test_lost_copies_and_commits_are_refused_where_delta_still_has_the_guard(table):
+    table.write()
+    table.foreign()
+    table.lose(0)
+    with pytest.raises(LedgerError, match="txn version 0"):
+        table.look(Saw(guard=0))
+    assert table.look(Saw()) == ([], None)
+
+
+def test_crash_between_commit_and_copy_is_healed(table):
+    table.write()
+    table.look()
+    table.write()  # and no look: the writer was killed
+    table.look()
+    assert len(table.folder.names(copies_folder("s"))) == 2
+
+
+def test_torn_copy_is_not_believed(table):
+    table.write()
+    table.look()
+    table.folder.write(f"{copies_folder('s')}/{0:020}.json", '{"foreachonce"')
+    assert len(table.look()[0]) == 1
+
+
+def test_copies_of_another_table_are_dropped(table, tmp_path):
+    table.write()
+    table.write()
+    table.look()
+    table.lose(0, 1)
+    again = Table(tmp_path)
+    again.foreign()
+    again.foreign()
+    again.foreign()
+    assert again.look() == ([], None)
+    assert again.folder.names(copies_folder("s")) == []
+
+
+def test_table_that_is_made_anew_in_the_same_process(table, tmp_path):
+    table.write()
+    table.look(known=table.known)
+    table.lose(0)
+    table.folder.delete(f"{copies_folder('s')}/{0:020}.json")
+    assert table.look(known=table.known) == ([], None)
+
+
+def test_old_copies_are_pruned_and_the_chain_ends_there(table):
+    for _ in range(2 * KEPT + 1):
+        table.write()
+        table.look(known=table.known)
+    copies = len(table.folder.names(copies_folder("s")))
+    assert KEPT <= copies < 2 * KEPT
+    table.lose(*range(2 * KEPT))
+    entries, _ = table.look()
+    assert len(entries) == copies
+    log = table.log()
+    assert walk.same_batch(log, "another query", 0) is None
+    table.restore(0)
+    with pytest.raises(LedgerError, match="put back to version"):
+        table.look()
+
+
+def test_batch_of_a_query_that_goes_on_is_told_by_the_head_alone(table):
+    table.write()
+    table.write()
+    log = table.log()
+    head = next(walk.live(log))[1]
+    log.commit = {1: log.commit(1)}.__getitem__  # type: ignore[method-assign]
+    assert walk.same_batch(log, head.query_id, head.batch_id) == head
+    assert walk.same_batch(log, head.query_id, head.batch_id + 1) is None
+
+
+def test_greatest_batch_of_a_query_is_known_to_its_head(table):
+    table.write()
+    log = table.log()
+    query = next(walk.live(log))[1].query_id
+    assert walk.last_batch(log, query, 7) == 7
+    assert walk.last_batch(log, "another", 3) == 3
+
+
+def test_commit_that_is_older_than_the_newest_is_found_by_its_guard(table):
+    table.write()
+    table.take("other")
+    assert walk.newest_own(table.log(), up_to=0).entry is not None
+    assert walk.newest_own(table.log()).run_id == "other"
+
+
+def test_restore_keeps_what_it_went_back_to(table):
+    table.write()
+    table.write()
+    table.restore(0, by_time=True)
+    table.look()
+    table.foreign()
+    table.lose(0, 1, 2)
+    copy = from_copy("\n".join(table.folder.lines(f"{copies_folder('s')}/{2:020}.json")))
+    assert copy == Restore(0)
