@@ -75,22 +75,17 @@ class Table:
     def optimize(self):
         self._commit({"operation": "OPTIMIZE"}, self.state[0], frozenset({f"one-{self.newest + 1}"}))
 
-    def take(self, run="r"):
-        own = Own(guard=len(self.own), run_id=run, query_id="q", time=NOW)
-        self.own.append(own)
-        self._commit({"operation": "WRITE", "userMetadata": user_metadata("s", own)}, *self.state)
-
     def write(self, run="r", rows=1):
         entries, files = self.state
         epoch = make_epoch(batch_id=len(self.own), run_id=run)
         entry = Entry.next(entries[-1] if entries else None, epoch, sink="t", versions="v", decision="write")
         entry = replace(entry, time=NOW, rows=rows)
-        own = Own(guard=len(self.own), run_id=run, query_id=entry.query_id, time=NOW, entry=entry, last_batch=len(self.own))
+        own = Own(guard=len(self.own), entry=entry, last_batch=len(self.own))
         self.own.append(own)
         new = {f"part-{self.newest + 1}"} if rows else set()
         info = {
             "operation": "WRITE",
-            "userMetadata": user_metadata("s", own),
+            "userMetadata": user_metadata(own),
             "operationMetrics": {"numOutputRows": str(rows)},
         }
         self._commit(info, (*entries, entry), files | new)
@@ -108,9 +103,15 @@ class Table:
 
     def look(self, *arguments, **keywords):
         log = self.log(*arguments, **keywords)
-        found = [entry for _, entry in walk.live(log)][::-1], walk.newest_own(log)
+        found = [own.entry for own in walk.live(log)][::-1], walk.newest_own(log)
         log.keep_copies()
         return found
+
+
+def own(stream, guard=3):
+    """A commit of the stream."""
+    entry = Entry.next(None, make_epoch(stream=stream), sink="t", versions="v", decision="write")
+    return Own(guard=guard, entry=replace(entry, time=NOW), last_batch=0)
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def table(tmp_path):
 
 STEPS = st.lists(
     st.one_of(
-        st.sampled_from(["write", "write", "foreign", "take", "empty", "optimize", "look", "fresh"]),
+        st.sampled_from(["write", "write", "foreign", "empty", "optimize", "look", "fresh"]),
         st.tuples(st.sampled_from(["restore", "by_time"]), st.integers(0, 30)),
     ),
     max_size=25,
@@ -196,8 +197,7 @@ def test_deletion_vectors_tell_files_apart():
 
 
 def test_other_streams_and_other_writers_texts_are_foreign(table):
-    own = Own(guard=3, run_id="r", query_id="q", time=NOW)
-    for text in (user_metadata("other", own), "a note", '"foreachonce"', "[1]", None):
+    for text in (user_metadata(own("other")), "a note", '"foreachonce"', "[1]", None):
         line = json.dumps({"commitInfo": {"operation": "WRITE", "userMetadata": text}}, separators=(",", ":"))
         assert isinstance(parse("s", [line]), Foreign)
 
@@ -217,10 +217,9 @@ def test_commit_info_may_come_last(table):
 
 def test_copies_say_what_commits_say(table):
     table.write()
-    table.take()
     table.restore(0)
     log = table.log()
-    for version in range(3):
+    for version in range(2):
         commit = log.commit(version)
         assert from_copy(to_copy("s", commit)) == commit
 
@@ -333,7 +332,7 @@ def test_batch_of_a_query_that_goes_on_is_told_by_the_head_alone(table):
     table.write()
     table.write()
     log = table.log()
-    head = next(walk.live(log))[1]
+    head = next(walk.live(log)).entry
     log.commit = {1: log.commit(1)}.__getitem__  # type: ignore[method-assign]
     assert walk.same_batch(log, head.query_id, head.batch_id) == head
     assert walk.same_batch(log, head.query_id, head.batch_id + 1) is None
@@ -342,16 +341,25 @@ def test_batch_of_a_query_that_goes_on_is_told_by_the_head_alone(table):
 def test_greatest_batch_of_a_query_is_known_to_its_head(table):
     table.write()
     log = table.log()
-    query = next(walk.live(log))[1].query_id
+    query = next(walk.live(log)).entry.query_id
     assert walk.last_batch(log, query, 7) == 7
     assert walk.last_batch(log, "another", 3) == 3
 
 
 def test_commit_that_is_older_than_the_newest_is_found_by_its_guard(table):
     table.write()
-    table.take("other")
-    assert walk.newest_own(table.log(), up_to=0).entry is not None
-    assert walk.newest_own(table.log()).run_id == "other"
+    table.write("other")
+    assert walk.newest_own(table.log(), up_to=0).entry.run_id == "r"
+    assert walk.newest_own(table.log()).entry.run_id == "other"
+
+
+def test_entry_before_is_the_live_one(table):
+    for _ in range(3):
+        table.write()
+    assert walk.before(table.log(), 2).seq == 1
+    table.restore(0)
+    assert walk.before(table.log(), 3).seq == 0
+    assert walk.before(table.log(), 0) is None
 
 
 def test_restore_keeps_what_it_went_back_to(table):

@@ -7,11 +7,12 @@ import pickle
 import pytest
 
 from foreachonce import ConfigurationError, DeltaLedger, DeltaSink, DuplicateKeys, FrameError, SinkUnavailable, WriteFailed
-from foreachonce.delta import merge
-from foreachonce.delta.guard import APP_ID, METADATA, VERSION, Guarded
+from foreachonce.delta import guard, merge, view
+from foreachonce.delta.guard import APP_ID, METADATA, VERSION
 from foreachonce.delta.place import copies_folder, shown
-from foreachonce.delta.table import Target
+from foreachonce.delta.table import Target, check_columns
 from foreachonce.spark.delta import require_delta
+from tests.unit.test_delta_history import own
 
 
 @pytest.mark.parametrize(("keywords", "words"), [
@@ -63,12 +64,14 @@ def test_ledgers_of_one_table_are_the_same():
     assert len({DeltaLedger("/a/b"), DeltaLedger("/a/b"), DeltaLedger("/a/c")}) == 2
 
 
-def test_local_ledger_is_read_without_spark(tmp_path):
+def test_local_ledger_is_read_without_spark(tmp_path, monkeypatch):
+    monkeypatch.setattr(view, "_active", lambda: None)
     ledger = DeltaLedger(str(tmp_path / "none"))
     assert (ledger.head("s"), list(ledger.entries("s")), ledger.streams()) == (None, [], [])
 
 
-def test_other_ledgers_need_spark():
+def test_other_ledgers_need_spark(monkeypatch):
+    monkeypatch.setattr(view, "_active", lambda: None)
     with pytest.raises(SinkUnavailable, match="no Spark session"):
         DeltaLedger("s3a://key:secret@bucket/orders").head("s")
 
@@ -129,13 +132,13 @@ def test_row_of_keys_alone_never_changes():
 ])  # fmt: skip
 def test_frame_that_does_not_fit_is_refused(columns, keywords, word):
     with pytest.raises(FrameError) as caught:
-        merge.check_columns(target(**keywords), columns, ["id", "x"])
+        check_columns(target(**keywords), columns, ["id", "x"])
     assert word in str(caught.value)
 
 
 def test_frame_with_more_columns_may_make_or_widen_a_table():
-    merge.check_columns(target(), ["id", "y"], [])
-    merge.check_columns(target(merge_schema=True), ["id", "y"], ["id"])
+    check_columns(target(), ["id", "y"], [])
+    check_columns(target(merge_schema=True), ["id", "y"], ["id"])
 
 
 def test_sparks_words_on_keys_are_told_as_ours():
@@ -148,9 +151,7 @@ def test_sparks_words_on_keys_are_told_as_ours():
 
 
 def test_guard_goes_as_options_and_as_settings():
-    from tests.unit.test_delta_history import NOW, Own
-
-    made = Guarded("s", Own(guard=4, run_id="r", query_id="q", time=NOW))
-    assert made.options["txnAppId"] == "foreachonce:s"
-    assert made.options["txnVersion"] == "4"
-    assert set(made.settings) == {APP_ID, VERSION, METADATA}
+    made = own("s", guard=4)
+    assert guard.options(made)["txnAppId"] == guard.settings(made)[APP_ID] == "foreachonce:s"
+    assert guard.options(made)["txnVersion"] == guard.settings(made)[VERSION] == "4"
+    assert guard.options(made)["userMetadata"] == guard.settings(made)[METADATA]

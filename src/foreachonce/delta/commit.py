@@ -31,18 +31,14 @@ class Own:
 
     Args:
         guard: grows by one with each commit of the stream, undone ones too; Delta keeps it as the ``txn`` version.
-        run_id, query_id, time: who has committed, and when (UTC).
-        entry: the ledger entry that came with the rows; None where the run only took the stream over.
+        entry: the ledger entry that came with the rows.
         last_batch: the greatest batch id of the entry's query in the chain up to here.
         files: some of the data files that the stream's newest rows came in, to tell later whether these are still there.
     """
 
     guard: int
-    run_id: str
-    query_id: str
-    time: datetime
-    entry: Entry | None = None
-    last_batch: int = -1
+    entry: Entry
+    last_batch: int
     files: tuple[str, ...] = ()
 
 
@@ -66,28 +62,23 @@ class Lost:
 Commit: TypeAlias = Own | Restore | Foreign | Lost
 
 
-def user_metadata(stream: str, own: Own) -> str:
+def user_metadata(own: Own) -> str:
     """The text that a commit of the stream carries."""
-    return json.dumps(_fields(stream, own), ensure_ascii=False)
+    return json.dumps(_fields(own), ensure_ascii=False)
 
 
-def _fields(stream: str, own: Own) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        MARKER: FORMAT,
-        "stream": stream,
-        "guard": own.guard,
-        "run_id": own.run_id,
-        "query_id": own.query_id,
-        "time": own.time.isoformat(),
-    }
-    if own.entry is None:
-        return fields | {"kind": "take"}
+def _fields(own: Own) -> dict[str, Any]:
     entry = own.entry
-    return fields | {
-        "kind": "entry",
+    return {
+        MARKER: FORMAT,
+        "stream": entry.stream,
+        "guard": own.guard,
         "last_batch": own.last_batch,
         "seq": entry.seq,
+        "query_id": entry.query_id,
         "batch_id": entry.batch_id,
+        "run_id": entry.run_id,
+        "time": entry.time.isoformat(),
         "start_offsets": entry.position.starts,
         "end_offsets": entry.position.ends,
         "source_log": entry.position.source_log,
@@ -114,7 +105,7 @@ def parse(stream: str, lines: Iterable[str]) -> Commit:
     if info.get("operation") == "RESTORE":
         return Restore(_version(info.get("operationParameters", {}).get("version")))
     own = _own(stream, info.get("userMetadata"))
-    if isinstance(own, Foreign) or own.entry is None:
+    if isinstance(own, Foreign):
         return own
     return replace(own, entry=replace(own.entry, rows=_rows(info)), files=tuple(files))
 
@@ -144,33 +135,29 @@ def _read(fields: Mapping[str, Any]) -> Own:
             f"stream {fields['stream']!r}: the table's log holds an entry of format {fields[MARKER]!r}, this version knows "
             f"{FORMAT}: it was written by a newer foreachonce. Update this one."
         )
-    time = datetime.fromisoformat(fields["time"])
-    own = Own(guard=int(fields["guard"]), run_id=fields["run_id"], query_id=fields["query_id"], time=time)
-    if fields["kind"] == "take":
-        return own
     entry = Entry(
         stream=fields["stream"],
         seq=int(fields["seq"]),
-        query_id=own.query_id,
+        query_id=fields["query_id"],
         batch_id=int(fields["batch_id"]),
-        run_id=own.run_id,
+        run_id=fields["run_id"],
         position=Position.restore(fields["start_offsets"], fields["end_offsets"], fields["source_log"]),
         offset_log=fields["offset_log"],
         rows=None,
-        time=time,
+        time=datetime.fromisoformat(fields["time"]),
         sink=fields["sink"],
         versions=fields["versions"],
         decision=fields["decision"],
     )
-    return replace(own, entry=entry, last_batch=int(fields["last_batch"]))
+    return Own(guard=int(fields["guard"]), entry=entry, last_batch=int(fields["last_batch"]))
 
 
 def to_copy(stream: str, commit: Own | Restore) -> str:
     """The text of a commit's copy, which outlives the commit's own file."""
     if isinstance(commit, Restore):
-        return json.dumps({MARKER: FORMAT, "stream": stream, "kind": "restore", "version": commit.version})
-    rows = None if commit.entry is None else commit.entry.rows
-    return json.dumps(_fields(stream, commit) | {"rows": rows, "files": commit.files}, ensure_ascii=False)
+        return json.dumps({MARKER: FORMAT, "stream": stream, "restored": commit.version})
+    fields = _fields(commit) | {"rows": commit.entry.rows, "files": commit.files}
+    return json.dumps(fields, ensure_ascii=False)
 
 
 def from_copy(text: str) -> Own | Restore:
@@ -181,8 +168,7 @@ def from_copy(text: str) -> Own | Restore:
         ValueError: it is torn.
     """
     fields = json.loads(text)
-    if fields.get("kind") == "restore":
-        return Restore(fields["version"])
+    if "restored" in fields:
+        return Restore(fields["restored"])
     own = _read(fields)
-    entry = None if own.entry is None else replace(own.entry, rows=fields["rows"])
-    return replace(own, entry=entry, files=tuple(fields["files"]))
+    return replace(own, entry=replace(own.entry, rows=fields["rows"]), files=tuple(fields["files"]))

@@ -1,13 +1,14 @@
 """From a table's history to a stream's head: a walk from the newest commit back. Pure.
 
-RESTORE takes rows back, and with them the entries that came with them; it does not take back who has taken the stream, nor
-the guard (delta-io/delta, issue 1813). So there are two walks: the head's follows each RESTORE to the version that it went
-back to, the guard's and the holder's does not.
+RESTORE takes rows back, and with them the entries that came with them; it does not take the guard back (delta-io/delta,
+issue 1813). So there are two walks: the head's follows each RESTORE to the version that it went back to, the guard's does
+not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import dropwhile
 from typing import Protocol
 
 from foreachonce.delta.commit import Commit, Lost, Own, Restore
@@ -44,8 +45,8 @@ def newest_own(history: History, *, up_to: int | None = None) -> Own | None:
     return next((commit for commit in own if up_to is None or commit.guard <= up_to), None)
 
 
-def live(history: History) -> Iterator[tuple[Own, Entry]]:
-    """The commits whose entries are in the table, each with its entry, the newest first, as far back as any are kept.
+def live(history: History) -> Iterator[Own]:
+    """The stream's commits whose rows are in the table, the newest first, as far back as any are kept.
 
     Raises:
         LedgerError: the newest one is not kept.
@@ -60,8 +61,8 @@ def live(history: History) -> Iterator[tuple[Own, Entry]]:
             if not has_head:
                 raise LedgerError(_too_far_back(history, version))
             return
-        if isinstance(commit, Own) and commit.entry is not None:
-            yield commit, commit.entry
+        if isinstance(commit, Own):
+            yield commit
             has_head = True
         version -= 1
 
@@ -78,15 +79,21 @@ def same_batch(history: History, query_id: str, batch_id: int) -> Entry | None:
 
     The head says which batch ids of its query can have an entry, so a query that goes on asks for no more than the head.
     """
-    for place, (own, entry) in enumerate(live(history)):
-        if (entry.query_id, entry.batch_id) == (query_id, batch_id):
-            return entry
-        if place == 0 and entry.query_id == query_id and batch_id > own.last_batch:
+    for place, own in enumerate(live(history)):
+        if (own.entry.query_id, own.entry.batch_id) == (query_id, batch_id):
+            return own.entry
+        if place == 0 and own.entry.query_id == query_id and batch_id > own.last_batch:
             return None
     return None
 
 
+def before(history: History, guard: int) -> Entry | None:
+    """The live entry that the one committed under ``guard`` follows, as far back as any are kept."""
+    older = dropwhile(lambda own: own.guard >= guard, live(history))
+    return next((own.entry for own in older), None)
+
+
 def last_batch(history: History, query_id: str, batch_id: int) -> int:
     """The greatest batch id of a query in the chain, once ``batch_id`` is its next entry."""
-    found = (own.last_batch for own, entry in live(history) if entry.query_id == query_id)
+    found = (own.last_batch for own in live(history) if own.entry.query_id == query_id)
     return max(batch_id, next(found, -1))

@@ -65,8 +65,8 @@ class Known:
     copied: set[int] = field(default_factory=set)
     gone: set[int] = field(default_factory=set)
     """Versions whose files are gone, and that were found to be nothing of the stream's."""
-    taken: set[str] = field(default_factory=set)
-    """Runs of this process that have taken the stream."""
+    held: dict[str, int] = field(default_factory=dict)
+    """The runs of this process that hold the stream, each with the guard of its newest commit as they know it."""
 
     def forget(self) -> None:
         """Know nothing of the table any more."""
@@ -178,7 +178,7 @@ class Log:
             return copy is not None
         commit = parse(self._stream, lines)
         if isinstance(commit, Own) and isinstance(copy, Own):
-            return (commit.guard, commit.run_id) == (copy.guard, copy.run_id)
+            return (commit.guard, commit.entry.run_id) == (copy.guard, copy.entry.run_id)
         return type(commit) is type(copy)
 
     def _has_file(self, version: int) -> bool:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from foreachonce.delta.place import shown
 from foreachonce.delta.table import KEEP, UPDATE, Target, names_target
-from foreachonce.errors import DuplicateKeys, ForeachOnceError, FrameError, WriteFailed
+from foreachonce.errors import DuplicateKeys, ForeachOnceError, WriteFailed
 from foreachonce.spark.frames import backticked
 
 # What the batch's own check raises in Spark, before the key it found.
@@ -65,25 +65,6 @@ def differs(target: Target, columns: Sequence[str], existing: Sequence[str]) -> 
         for name in values
     ]
     return f"({' OR '.join(parts)})" if parts else "false"
-
-
-def check_columns(target: Target, columns: Sequence[str], existing: Sequence[str]) -> None:
-    """Refuse a frame that lacks a key, or has columns that MERGE would drop without a word.
-
-    Raises:
-        FrameError: naming the columns.
-    """
-    where, names = f"table {shown(target.place)}", {name.lower() for name in columns}
-    for keyword, wanted in (("key", target.key), ("order_by", target.order_by)):
-        missing = [name for name in wanted if name.lower() not in names]
-        if missing:
-            raise FrameError(f"{where}: the frame lacks {keyword}={missing}; it has {list(columns)}. Nothing was written.")
-    extra = [name for name in columns if name.lower() not in {column.lower() for column in existing}]
-    if existing and extra and not target.merge_schema:
-        raise FrameError(
-            f"{where}: it lacks the frame's columns {extra}; drop them from the frame, or give the sink merge_schema=True "
-            "to add them. Nothing was written."
-        )
 
 
 def refused_key(target: Target, text: str) -> ForeachOnceError | None:

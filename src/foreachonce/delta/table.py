@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from foreachonce.delta.place import shown
-from foreachonce.errors import ConfigurationError
+from foreachonce.errors import ConfigurationError, FrameError
 
 Mode = Literal["append", "merge"]
 UPDATE, KEEP = "update", "keep"
@@ -55,6 +56,30 @@ def check_target(target: Target) -> None:
     for keyword, names in (("order_by", target.order_by), ("partition_by", target.partition_by)):
         if keyword == "order_by" and (both := set(names) & set(target.key)):
             raise ConfigurationError(f"order_by={both.pop()!r} is in key= too: it is the same in all rows of a key.")
+
+
+def check_columns(target: Target, columns: Sequence[str], existing: Sequence[str]) -> None:
+    """Refuse a frame that lacks a key, or has columns that the table lacks: MERGE would drop them without a word.
+
+    Args:
+        target: what the user asked for.
+        columns: the frame's.
+        existing: the table's; empty where there is no table.
+
+    Raises:
+        FrameError: naming the columns.
+    """
+    where, names = f"table {shown(target.place)}", {name.lower() for name in columns}
+    for keyword, wanted in (("key", target.key), ("order_by", target.order_by)):
+        missing = [name for name in wanted if name.lower() not in names]
+        if missing:
+            raise FrameError(f"{where}: the frame lacks {keyword}={missing}; it has {list(columns)}. Nothing was written.")
+    extra = [name for name in columns if name.lower() not in {column.lower() for column in existing}]
+    if existing and extra and not target.merge_schema:
+        raise FrameError(
+            f"{where}: it lacks the frame's columns {extra}; drop them from the frame, or give the sink merge_schema=True "
+            "to add them. Nothing was written."
+        )
 
 
 def names_target(condition: str) -> bool:

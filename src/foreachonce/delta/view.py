@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from threading import RLock
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from foreachonce.delta import head as walk
 from foreachonce.delta.commit import Own
-from foreachonce.delta.guard import Guarded, app_id
+from foreachonce.delta.guard import app_id
 from foreachonce.delta.local import LocalFolder, NoFolder
 from foreachonce.delta.log import Folder, Known, Log
 from foreachonce.delta.place import check_place, is_path, shown
 from foreachonce.delta.streams import streams
 from foreachonce.entry import Entry, Found
 from foreachonce.epoch import Epoch
-from foreachonce.errors import Conflict, Fenced, SinkUnavailable
-from foreachonce.spark.delta import NewestState, append_nothing, location, require_delta
+from foreachonce.errors import Conflict, Fenced, LedgerError, SinkUnavailable
+from foreachonce.spark.delta import NewestState, location, require_delta
 from foreachonce.spark.folder import HadoopFolder
 
 if TYPE_CHECKING:
@@ -65,38 +65,33 @@ class DeltaLedger:
         """The stream's newest entry, the epoch's own, and whether its run holds the stream.
 
         Raises:
-            Fenced: the epoch's run has lost the stream to a newer one.
+            Fenced: another run has committed since this one took the stream.
         """
         with self._log(epoch.stream) as (log, known):
             return _found(log, known, epoch)
 
     def take(self, epoch: Epoch, head: Entry | None) -> Found:
-        """Take the stream over for the epoch's run, by a commit without rows, if ``head`` still is its newest entry.
+        """Take the stream over for the epoch's run, if ``head`` still is its newest entry.
 
-        Where there is no table yet nobody can hold anything: whoever makes it has taken it.
+        Nothing is written: the run's next commit needs the guard that follows the newest one, and Delta gives it to one
+        commit only. Of several runs that have taken the stream, the one that commits first holds it.
 
         Raises:
-            Fenced: the epoch's run has lost the stream to a newer one.
+            Fenced: another run has committed since this one took the stream.
         """
         require_delta(_session())
         with self._log(epoch.stream) as (log, known):
             found = _found(log, known, epoch)
             if found.is_held or found.head != head:
                 return found
-            root, newest = log.root, walk.newest_own(log)
-            if log.newest < 0:
-                known.taken.add(epoch.run_id)
-                return found._replace(is_held=True)
-        take = Own(guard=_next(newest), run_id=epoch.run_id, query_id=epoch.query_id, time=_now())
-        with suppress(Conflict):  # another run was faster; the look tells which
-            append_nothing(_session(), root, Guarded(epoch.stream, take).options)
-        return self.look(epoch)
+            known.held[epoch.run_id] = _guard(walk.newest_own(log))
+            return found._replace(is_held=True)
 
-    def next(self, entry: Entry) -> tuple[Guarded, str | None]:
+    def next(self, entry: Entry) -> tuple[Own, str | None]:
         """The commit that would bring ``entry`` next, and the table's path, None where there is no table yet.
 
         Raises:
-            Fenced: another run has taken the stream.
+            Fenced: another run has committed since this one took the stream.
         """
         with self._log(entry.stream) as (log, known):
             newest = walk.newest_own(log)
@@ -104,31 +99,32 @@ class DeltaLedger:
                 raise Conflict(f"stream {entry.stream!r}: run {entry.run_id} does not hold it in {self!r}.")
             last = walk.last_batch(log, entry.query_id, entry.batch_id)
             root = None if log.newest < 0 else log.root
-        time = _now()
-        own = Own(
-            guard=_next(newest),
-            run_id=entry.run_id,
-            query_id=entry.query_id,
-            time=time,
-            entry=replace(entry, time=time),
-            last_batch=last,
-        )
-        return Guarded(entry.stream, own), root
+        return Own(guard=_guard(newest) + 1, entry=replace(entry, time=datetime.now(timezone.utc)), last_batch=last), root
 
-    def confirm(self, made: Guarded) -> Entry:
+    def confirm(self, own: Own) -> Entry:
         """The entry of a commit that was made, as it is in the table now.
 
         Raises:
-            Conflict: it is not there: Delta has skipped it, since its guard was used by another run.
+            Conflict: it is not there: Delta has skipped it, since another run has used its guard.
+            LedgerError: the table was put back meanwhile, so that the entry follows on another than it was made for.
         """
-        own = made.own
-        with self._log(made.stream) as (log, _):
+        entry = own.entry
+        with self._log(entry.stream) as (log, _):
             found = walk.newest_own(log, up_to=own.guard)
-        if found is None or found.entry is None or (found.guard, found.run_id) != (own.guard, own.run_id):
-            raise Conflict(
-                f"stream {made.stream!r}: Delta has skipped the commit with guard {own.guard}: another run has used it. "
-                "Nothing was written."
+            before = walk.before(log, own.guard)
+        if found is None or found.guard != own.guard:
+            raise LedgerError(
+                f"stream {entry.stream!r}: Delta took the rows of batch {entry.batch_id}, but {self!r} has no commit with "
+                f"their entry (guard {own.guard}); is there a catalog or an extension that drops userMetadata? Look at the "
+                "table's newest version: RESTORE the one before it, or the rows will be written again."
             )
+        if found.entry.run_id != entry.run_id:
+            raise Conflict(
+                f"stream {entry.stream!r}: Delta has skipped the commit with guard {own.guard}, which run "
+                f"{found.entry.run_id} has used. Nothing was written."
+            )
+        if before is not None and before.seq != entry.seq - 1:
+            raise LedgerError(_put_back_amid(self, entry, before))
         return found.entry
 
     def streams(self) -> list[str]:
@@ -139,12 +135,12 @@ class DeltaLedger:
     def head(self, stream: str) -> Entry | None:
         """The stream's newest entry; None where it has none."""
         with self._log(stream) as (log, _):
-            return next((entry for _, entry in walk.live(log)), None)
+            return next((own.entry for own in walk.live(log)), None)
 
     def entries(self, stream: str) -> Iterator[Entry]:
         """Yield the stream's entries in order of seq, as far back as commit files or copies go."""
         with self._log(stream) as (log, _):
-            found = [entry for _, entry in walk.live(log)]
+            found = [own.entry for own in walk.live(log)]
         yield from reversed(found)
 
     @contextmanager
@@ -174,36 +170,44 @@ class DeltaLedger:
 
 def _found(log: Log, known: Known, epoch: Epoch) -> Found:
     is_held = _is_held(known, walk.newest_own(log), epoch)
-    if is_held:
-        known.taken.add(epoch.run_id)
-    newest = next((entry for _, entry in walk.live(log)), None)
+    newest = next((own.entry for own in walk.live(log)), None)
     return Found(newest, walk.same_batch(log, epoch.query_id, epoch.batch_id), is_held)
 
 
 def _is_held(known: Known, newest: Own | None, epoch: Epoch) -> bool:
-    if newest is None:
-        return epoch.run_id in known.taken
-    if newest.run_id != epoch.run_id and epoch.run_id in known.taken:
+    """Whether nobody has committed since the epoch's run took the stream, or made its own newest commit."""
+    if newest is not None and newest.entry.run_id == epoch.run_id:
+        known.held[epoch.run_id] = newest.guard
+    held = known.held.get(epoch.run_id)
+    if held is not None and held != _guard(newest):
         raise Fenced(_explain(epoch, newest))
-    return newest.run_id == epoch.run_id
+    return held is not None
 
 
-def _next(newest: Own | None) -> int:
-    return 0 if newest is None else newest.guard + 1
+def _guard(newest: Own | None) -> int:
+    return -1 if newest is None else newest.guard
 
 
-def _explain(epoch: Epoch, newest: Own) -> str:
-    text = (
-        f"stream {epoch.stream!r}: run {epoch.run_id} (query {epoch.query_id}) was replaced by run {newest.run_id} (query "
-        f"{newest.query_id}), which has committed at {newest.time:%F %T} UTC. This run has written nothing since, and stops."
+def _explain(epoch: Epoch, newest: Own | None) -> str:
+    text = f"stream {epoch.stream!r}: run {epoch.run_id} (query {epoch.query_id}) "
+    if newest is None:
+        return text + "has lost its commits: the table was made anew while it ran. Start the query again."
+    entry = newest.entry
+    text += (
+        f"was replaced by run {entry.run_id} (query {entry.query_id}), which has committed at {entry.time:%F %T} UTC. "
+        "This run has written nothing since, and stops."
     )
-    if newest.query_id != epoch.query_id:
+    if entry.query_id != epoch.query_id:
         text += " The query ids differ: if two queries share this stream's name, give each a stream= of its own."
     return text
 
 
-def _now() -> datetime:
-    return datetime.now(timezone.utc)
+def _put_back_amid(ledger: DeltaLedger, entry: Entry, before: Entry) -> str:
+    return (
+        f"stream {entry.stream!r}: {ledger!r} was put back by RESTORE while batch {entry.batch_id} (seq {entry.seq}) was "
+        f"written. That batch is in the table now, those after seq {before.seq} up to it are not. Stop the query, RESTORE "
+        "once more to the version before this batch, and let the checkpoint follow."
+    )
 
 
 def _active() -> SparkSession | None:

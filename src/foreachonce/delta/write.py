@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from foreachonce.delta import merge
-from foreachonce.delta.guard import Guarded
+from foreachonce.delta.commit import Own
+from foreachonce.delta.guard import options, settings
 from foreachonce.delta.place import is_path
-from foreachonce.delta.table import Target
-from foreachonce.errors import CommitInDoubt
-from foreachonce.spark.delta import append, translated
+from foreachonce.delta.table import Target, check_columns
+from foreachonce.errors import CommitInDoubt, FrameError
+from foreachonce.spark.delta import append, make_table, translated
 from foreachonce.spark.delta_merge import merge as merge_into
 from foreachonce.spark.delta_merge import one_row_a_key
 
@@ -17,36 +20,54 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-def write(frame: DataFrame, target: Target, made: Guarded, root: str | None) -> None:
+def write(frame: DataFrame, target: Target, own: Own, root: str | None) -> None:
     """Commit a frame's rows as the target says; ``root`` is the table's path, None where there is no table."""
-    if target.mode == "append":
-        _append(frame, target, made)
-    else:
-        try:
-            _merge(frame, target, made, root)
-        except CommitInDoubt as error:
-            raise merge.refused_key(target, str(error)) or error from None
+    if root is None and not is_path(target.place):
+        make_table(frame, target.place, target.partition_by)
+    if target.mode == "merge":
+        return _merge(frame, target, own, root)
+    try:
+        _append(frame, target, own)
+    except FrameError:
+        # Delta's words name neither the column nor the keyword.
+        check_columns(target, frame.columns, _columns(frame, root))
+        raise
+    return None
 
 
-def _append(frame: DataFrame, target: Target, made: Guarded) -> None:
-    options = made.options | ({"mergeSchema": "true"} if target.merge_schema else {})
-    append(frame, target.place, is_path=is_path(target.place), options=options, partition_by=target.partition_by)
+def _append(frame: DataFrame, target: Target, own: Own) -> None:
+    given = options(own) | ({"mergeSchema": "true"} if target.merge_schema else {})
+    append(frame, target.place, is_path=is_path(target.place), options=given, partition_by=target.partition_by)
 
 
-def _merge(frame: DataFrame, target: Target, made: Guarded, root: str | None) -> None:
-    existing = [] if root is None else frame.sparkSession.read.format("delta").load(root).columns
-    merge.check_columns(target, frame.columns, existing)
+def _merge(frame: DataFrame, target: Target, own: Own, root: str | None) -> None:
+    existing = _columns(frame, root)
+    check_columns(target, frame.columns, existing)
     source = one_row_a_key(frame, target.key, target.order_by)
-    if root is None:
-        stays = merge.stays(target)
-        return _append(source if stays is None else source.alias("source").where(stays), target, made)
-    with translated(target.place):
+    with _keys_refused(target), translated(target.place):
+        if root is None:
+            stays = merge.stays(target)
+            return _append(source if stays is None else source.alias("source").where(stays), target, own)
         merge_into(
             source,
             root,
             merge.on(target),
             merge.clauses(target, frame.columns, existing),
-            made.settings,
+            settings(own),
             merge_schema=target.merge_schema,
         )
     return None
+
+
+def _columns(frame: DataFrame, root: str | None) -> list[str]:
+    """The table's columns; none where there is no table."""
+    return [] if root is None else frame.sparkSession.read.format("delta").load(root).columns
+
+
+@contextmanager
+def _keys_refused(target: Target) -> Iterator[None]:
+    """What the batch's own check of its keys has raised in Spark, in our words."""
+    try:
+        yield
+    except CommitInDoubt as error:
+        raise merge.refused_key(target, str(error)) or error from None

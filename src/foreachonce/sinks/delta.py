@@ -112,7 +112,7 @@ class DeltaSink:
         return self.ledger.look(epoch)
 
     def take(self, epoch: Epoch, head: Entry | None) -> Found:
-        """Take the stream over by a commit without rows."""
+        """Take the stream over: nothing is written, the next commit's guard does it."""
         return self.ledger.take(epoch, head)
 
     def check(self, frame: DataFrame) -> DataFrame:
@@ -122,10 +122,10 @@ class DeltaSink:
 
     def commit(self, work: DataFrame, entry: Entry) -> int | None:
         """Commit the frame's rows and the entry; then look whether Delta has not skipped them."""
-        made, root = self.ledger.next(entry)
+        own, root = self.ledger.next(entry)
         fault("commit-begun")
-        write(work, self._target, made, root)
+        write(work, self._target, own, root)
         fault("committed")
-        rows = self.ledger.confirm(made).rows
+        rows = self.ledger.confirm(own).rows
         fault("entry-copied")
         return rows

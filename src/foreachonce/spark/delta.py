@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from foreachonce.delta.place import shown
 from foreachonce.errors import ConfigurationError, Conflict, ForeachOnceError, FrameError
-from foreachonce.spark.frames import job_error
+from foreachonce.spark.frames import job_error, told
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -56,8 +57,15 @@ def location(spark: SparkSession, name: str) -> str | None:
     return str(found["Location"])
 
 
+def make_table(frame: DataFrame, name: str, partition_by: tuple[str, ...]) -> None:
+    """Make a catalog's table, empty. Delta's CREATE TABLE AS SELECT keeps no ``userMetadata``, so rows must come later."""
+    writer = frame.where("false").write.format("delta").mode("ignore")
+    with translated(name):
+        (writer.partitionBy(*partition_by) if partition_by else writer).saveAsTable(name)
+
+
 def append(frame: DataFrame, place: str, *, is_path: bool, options: dict[str, str], partition_by: tuple[str, ...]) -> None:
-    """Append a frame's rows in one commit; the table is made where there is none.
+    """Append a frame's rows in one commit; a path's table is made where there is none.
 
     Raises:
         Conflict, FrameError, CommitInDoubt: as :func:`translated` tells them apart.
@@ -95,21 +103,29 @@ def translated(place: str) -> Iterator[None]:
     try:
         yield
     except (PySparkException, Py4JError) as error:
-        failed = _translate(error, place)
+        failed = _translate(_thrown(error), shown(place))
     else:
         return
     raise failed
 
 
+def _thrown(error: Exception) -> Exception:
+    """What was thrown in Java. pyspark cannot put some of Delta's errors into words, and then raises its own failure."""
+    from py4j.protocol import Py4JJavaError
+
+    hidden = error.__context__
+    return hidden if isinstance(error, Py4JJavaError) and isinstance(hidden, Py4JJavaError) else error
+
+
 def _translate(error: Exception, place: str) -> ForeachOnceError:
+    from py4j.protocol import Py4JJavaError
     from pyspark.errors import AnalysisException
 
-    text = str(error)
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    text = str(error.java_exception.toString()) if isinstance(error, Py4JJavaError) else str(error)
     if any(word in text for word in CONFLICTS):
-        return Conflict(f"{place}: another commit came first, nothing was written: {first}")
-    if isinstance(error, AnalysisException):
-        return FrameError(f"{place}: the rows do not fit the table, nothing was written: {first}")
+        return Conflict(f"table {place}: another commit came first. Nothing was written. {told(text)}")
+    if isinstance(error, AnalysisException) or "AnalysisException" in text.split(":")[0]:
+        return FrameError(f"table {place}: the rows do not fit it. Nothing was written. {told(text)}")
     return job_error(error)
 
 

@@ -170,10 +170,10 @@ def job_error(error: Exception) -> ConfigurationError | CommitInDoubt:
             f"Spark's Python workers lack a package: {missing[1]}. They run PYSPARK_PYTHON, by default the first python3 on "
             "the path: before the session is made, set it to a Python that has foreachonce and all that the job imports."
         )
-    return CommitInDoubt(f"the Spark job that wrote the batch failed: {_told(error)}")
+    return CommitInDoubt(f"the Spark job that wrote the batch failed: {told(str(error))}")
 
 
-def _told(error: Exception) -> str:
-    """The error's text without Java's stack; of a long Python traceback its beginning and its end."""
-    lines = [line for line in str(error).splitlines() if line.strip() and not re.match(r"\s*at [\w.$]+", line)]
+def told(text: str) -> str:
+    """An error's text without Java's stack; of a long Python traceback its beginning and its end."""
+    lines = [line for line in text.splitlines() if line.strip() and not re.match(r"\s*at [\w.$]+", line)]
     return "\n".join(lines if len(lines) <= SHOWN else [*lines[:3], "…", *lines[3 - SHOWN :]])

@@ -10,4 +10,6 @@ SETTINGS = {
     **NEEDED,
     # A small table's state needs no 50 tasks.
     "spark.databricks.delta.snapshotPartitions": "2",
+    # VACUUM lists folders with so many tasks.
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
 }
