@@ -7,6 +7,7 @@ events.writeStream.foreachBatch(orders).option("checkpointLocation", path).start
 """
 
 from foreachonce.decorator import ExactlyOnce, exactly_once
+from foreachonce.delta.transaction import DeltaTransaction
 from foreachonce.delta.view import DeltaLedger
 from foreachonce.entry import Entry, Intent, Run
 from foreachonce.epoch import Epoch
@@ -28,7 +29,7 @@ from foreachonce.errors import (
 from foreachonce.ledger import Ledger
 from foreachonce.position import Position
 from foreachonce.sink import Sink
-from foreachonce.sinks.delta import DeltaSink
+from foreachonce.sinks.delta import DeltaSink, DeltaTables
 from foreachonce.sinks.jdbc import JdbcSink
 from foreachonce.sql.transaction import Transaction
 from foreachonce.sql.view import SqlLedger
@@ -39,6 +40,8 @@ __all__ = [
     "Conflict",
     "DeltaLedger",
     "DeltaSink",
+    "DeltaTables",
+    "DeltaTransaction",
     "DuplicateKeys",
     "Entry",
     "Epoch",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
 from functools import cache, update_wrapper
 from typing import TYPE_CHECKING, Any, get_args, overload
 
@@ -14,6 +14,7 @@ from foreachonce.keywords import one_of, texts
 from foreachonce.naming import name_of_function, reference
 from foreachonce.runner import run
 from foreachonce.sink import OnMismatch, Sink
+from foreachonce.sinks.delta import DeltaTables
 from foreachonce.sinks.function import FunctionSink
 from foreachonce.spark.frames import kept
 from foreachonce.sql.view import SqlLedger
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 BatchFunction = Callable[..., Any]
+Begin = Callable[[], Any]
 
 
 class ExactlyOnce:
@@ -30,20 +32,20 @@ class ExactlyOnce:
     Args:
         sinks: where the function's rows go.
         function: what the user wrote.
-        takes_tx: whether it takes a third parameter, the transaction, instead of returning a frame.
+        begin: makes the transaction that the function takes as its third parameter; None where it returns a frame.
     """
 
-    def __init__(self, sinks: Sequence[Sink[Any]], function: BatchFunction, *, takes_tx: bool) -> None:
+    def __init__(self, sinks: Sequence[Sink[Any]], function: BatchFunction, *, begin: Begin | None) -> None:
         update_wrapper(self, function)
         self.sinks = tuple(sinks)
-        self._function, self._takes_tx = function, takes_tx
+        self._function, self._begin = function, begin
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
         """Write one batch; this is what Spark calls."""
-        if self._takes_tx:
-            run(self.sinks, frame, batch_id, lambda sink: self._in_transaction(sink, frame, batch_id))
-        else:
-            self._write_returned(frame, batch_id)
+        with ExitStack() as stack:
+            # Asked when the first sink needs it: a replay does not call the function.
+            works = cache(lambda: self._works(frame, batch_id, stack))
+            run(self.sinks, frame, batch_id, lambda sink: nullcontext(works()(sink)))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return reference(self) or super().__reduce_ex__(protocol)
@@ -52,19 +54,17 @@ class ExactlyOnce:
         sinks = ", ".join(map(repr, self.sinks))
         return f"exactly_once({sinks if len(self.sinks) == 1 else f'[{sinks}]'})({name_of_function(self._function)})"
 
-    def _write_returned(self, frame: DataFrame, batch_id: int) -> None:
-        keep = kept if len(self.sinks) > 1 else nullcontext
-        with ExitStack() as stack:
-            # Made when the first sink needs it: a replay does not call the function.
-            rows = cache(lambda: stack.enter_context(keep(self._returned(frame, batch_id))))
-            run(self.sinks, frame, batch_id, lambda sink: nullcontext(sink.check(rows())))
-
-    @contextmanager
-    def _in_transaction(self, sink: Any, frame: DataFrame, batch_id: int) -> Iterator[Any]:
-        tx = sink.transaction()
-        with kept(frame):
+    def _works(self, frame: DataFrame, batch_id: int, stack: ExitStack) -> Callable[[Any], Any]:
+        """Call the function; return what each sink is to commit. Frames are kept until the stack ends."""
+        if self._begin is not None:
+            tx = self._begin()
+            stack.enter_context(kept(frame))
             self._function(frame, batch_id, tx)
-            yield tx.steps
+            return lambda sink: sink.asked(tx)
+        rows = self._returned(frame, batch_id)
+        if len(self.sinks) > 1:
+            stack.enter_context(kept(rows))
+        return lambda sink: sink.check(rows)
 
     def _returned(self, frame: DataFrame, batch_id: int) -> DataFrame:
         rows: DataFrame = self._function(frame, batch_id)
@@ -77,7 +77,7 @@ class ExactlyOnce:
 
 
 @overload
-def exactly_once(sink: Sink[Any] | Sequence[Sink[Any]], /) -> Callable[[BatchFunction], ExactlyOnce]: ...
+def exactly_once(sink: Sink[Any] | Sequence[Sink[Any]] | DeltaTables, /) -> Callable[[BatchFunction], ExactlyOnce]: ...
 @overload
 def exactly_once(
     *,
@@ -96,6 +96,8 @@ def exactly_once(sink: Any = None, /, **keywords: Any) -> Callable[[BatchFunctio
     - ``@exactly_once(JdbcSink(url, stream=…))`` on ``(df, batch_id, tx)``: whatever it asks of ``tx`` (``tx.append``,
       ``tx.merge``, ``tx.execute``) is one transaction with the ledger entry; see
       :class:`~foreachonce.sql.transaction.Transaction`. ``df`` is computed once, however many tables it feeds.
+      ``@exactly_once(DeltaTables(path, path, stream=…))`` likewise, but each table is a commit of its own; see
+      :class:`~foreachonce.DeltaTables`.
     - ``@exactly_once(ledger=url, stream=…, in_doubt=…)`` on ``(df, batch_id)`` or ``(df, batch_id, epoch)``: for effects
       that no transaction covers. An intent is written to the ledger before the call and an entry after it. A batch whose
       call was interrupted, or raised, is *in doubt* at the next start.
@@ -104,7 +106,8 @@ def exactly_once(sink: Any = None, /, **keywords: Any) -> Callable[[BatchFunctio
     one that was not committed, so what else it does is not covered.
 
     Args:
-        sink: a sink such as :class:`~foreachonce.JdbcSink`, or a list of them, each with a ledger or a stream of its own.
+        sink: a sink such as :class:`~foreachonce.JdbcSink`, or a list of them, each with a ledger or a stream of its own; or
+            several tables of Delta.
         ledger: the address of the database for the ledger, as for :class:`~foreachonce.JdbcSink`.
         stream: the stream's name; None takes the query's name.
         in_doubt: what becomes of a batch in doubt: ``"raise"`` stops with :class:`~foreachonce.InDoubt`; ``"rerun"`` calls
@@ -121,18 +124,23 @@ def exactly_once(sink: Any = None, /, **keywords: Any) -> Callable[[BatchFunctio
         return _around_function(**keywords)
     if keywords:
         raise ConfigurationError(f"exactly_once(sink) takes no {next(iter(keywords))}=; the sink has it.")
-    sinks = list(sink) if isinstance(sink, list | tuple) else [sink]
+    sinks = list(sink) if isinstance(sink, list | tuple) else list(getattr(sink, "sinks", [sink]))
     _check_sinks(sinks)
+    begin: Begin | None = getattr(sink, "transaction", None)
 
     def decorate(function: BatchFunction) -> ExactlyOnce:
         takes_tx = _takes_third(function, "(df, batch_id) and return the frame to write, or (df, batch_id, tx)")
-        if takes_tx and not (len(sinks) == 1 and hasattr(sinks[0], "transaction")):
+        if takes_tx and begin is None:
             raise ConfigurationError(
                 f"{name_of_function(function)} takes a transaction, which {sinks[0]!r} does not have."
                 if len(sinks) == 1
                 else f"{name_of_function(function)} takes a transaction; several sinks cannot share one."
             )
-        return ExactlyOnce(sinks, function, takes_tx=takes_tx)
+        if not takes_tx and isinstance(sink, DeltaTables):
+            raise ConfigurationError(
+                f"{name_of_function(function)} must take (df, batch_id, tx): {sink!r} is several tables."
+            )
+        return ExactlyOnce(sinks, function, begin=begin if takes_tx else None)
 
     return decorate
 

@@ -1,12 +1,18 @@
-"""The databases and their paths, a way to bring rows in, and a way to ask."""
+"""The databases and their paths, a way to bring rows in, a way to hurt, and a way to ask."""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from foreachonce import JdbcSink, exactly_once
+from foreachonce.faults import VARIABLE
 from foreachonce.sql.url import parse_url
+from foreachonce.testing.faults import Faults
 
 
 @pytest.fixture(params=["sqlite_url", "postgres_url", "mariadb_url"])
@@ -37,6 +43,14 @@ def land(stream):
         return sink
 
     return land
+
+
+@pytest.fixture
+def faults() -> Iterator[Faults]:
+    """The fault points of this process and its workers."""
+    faults = Faults(Path(os.environ[VARIABLE]))
+    yield faults
+    faults.clear()
 
 
 @pytest.fixture

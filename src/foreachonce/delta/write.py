@@ -11,8 +11,9 @@ from foreachonce.delta.commit import Own
 from foreachonce.delta.guard import options, settings
 from foreachonce.delta.place import is_path
 from foreachonce.delta.table import Target, check_columns
+from foreachonce.delta.transaction import Load
 from foreachonce.errors import CommitInDoubt, FrameError
-from foreachonce.spark.delta import append, make_table, translated
+from foreachonce.spark.delta import append, append_nothing, make_table, translated
 from foreachonce.spark.delta_merge import merge as merge_into
 from foreachonce.spark.delta_merge import one_row_a_key
 
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-def write(frame: DataFrame, target: Target, own: Own, root: str | None) -> None:
-    """Commit a frame's rows as the target says; ``root`` is the table's path, None where there is no table."""
+def write(load: Load, own: Own, root: str | None) -> None:
+    """Make the commit of a batch; ``root`` is the table's path, None where there is no table."""
+    frame, target = load
+    if frame is None:
+        return append_nothing(target.place if root is None else root, options(own))
     if root is None and not is_path(target.place):
         make_table(frame, target.place, target.partition_by)
     if target.mode == "merge":

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, get_args
 
 from foreachonce.delta.place import shown
 from foreachonce.delta.table import UPDATE, Mode, Target, check_target
+from foreachonce.delta.transaction import DeltaTransaction, Load
 from foreachonce.delta.view import DeltaLedger
 from foreachonce.delta.write import write
 from foreachonce.entry import Entry, Found
 from foreachonce.epoch import Epoch
+from foreachonce.errors import ConfigurationError
 from foreachonce.faults import Point, fault
 from foreachonce.keywords import flags, names, one_of, texts
 from foreachonce.runner import run
@@ -115,17 +117,70 @@ class DeltaSink:
         """Take the stream over: nothing is written, the next commit's guard does it."""
         return self.ledger.take(epoch, head)
 
-    def check(self, frame: DataFrame) -> DataFrame:
+    def check(self, frame: DataFrame) -> Load:
         """Refuse a stream; Delta itself refuses a frame that does not fit, before it commits."""
         refuse_streaming(frame)
-        return frame
+        return Load(frame, self._target)
 
-    def commit(self, work: DataFrame, entry: Entry) -> int | None:
-        """Commit the frame's rows and the entry; then look whether Delta has not skipped them."""
+    def asked(self, tx: DeltaTransaction) -> Load:
+        """What a function has asked of ``tx`` for this table."""
+        return tx.load(self.ledger.place)
+
+    def commit(self, work: Load, entry: Entry) -> int | None:
+        """Commit the rows and the entry; then look whether Delta has not skipped them."""
         own, root = self.ledger.next(entry)
+        if work.frame is None and root is None:
+            return None  # no table, so nowhere to put an entry: its chain begins with its first rows
         fault("commit-begun")
-        write(work, self._target, own, root)
+        write(work, own, root)
         fault("committed")
         rows = self.ledger.confirm(own).rows
         fault("entry-copied")
         return rows
+
+
+class DeltaTables:
+    """Several Delta tables that a function of three parameters writes; see :func:`~foreachonce.exactly_once`.
+
+    Delta has no transaction over several tables. So each table has an entry of its own, in the commit of its rows. The
+    tables are written in the order in which they are named here; after a crash between two of them the next run writes
+    those that lack the batch, and only those. Until then a reader sees the batch in some of the tables.
+
+    Args:
+        tables: each table's path, or its name in the catalog.
+        stream, on_mismatch, checkpoint: as for :class:`DeltaSink`.
+
+    Raises:
+        ConfigurationError: a keyword is missing or unknown, or a table is named twice.
+    """
+
+    def __init__(
+        self, *tables: str, stream: str | None = None, on_mismatch: OnMismatch = "raise", checkpoint: str | None = None
+    ) -> None:
+        if not tables:
+            raise ConfigurationError("DeltaTables() names no table; name each that the function writes.")
+        if twice := [table for table in tables if tables.count(table) > 1]:
+            raise ConfigurationError(f"DeltaTables(...) names {shown(twice[0])!r} twice.")
+        self.sinks = tuple(
+            _OneOfMany(table, stream=stream, on_mismatch=on_mismatch, checkpoint=checkpoint) for table in tables
+        )
+
+    def __repr__(self) -> str:
+        tables = ", ".join(repr(shown(sink.ledger.place)) for sink in self.sinks)
+        return f"DeltaTables({tables}, stream={self.sinks[0].stream!r})"
+
+    def transaction(self) -> DeltaTransaction:
+        """What a function of three parameters gets as ``tx``."""
+        return DeltaTransaction([sink.ledger.place for sink in self.sinks])
+
+
+class _OneOfMany(DeltaSink):
+    """A table whose rows a function brings, in its own way each time."""
+
+    @property
+    def guarantee(self) -> str:
+        """What holds for the rows, in words that a user can check."""
+        return "exactly once in each table, rows and entry in one Delta commit; made visible table by table"
+
+    def __str__(self) -> str:
+        return f"Delta table {shown(self.ledger.place)}, as a function asks: {self.guarantee}"

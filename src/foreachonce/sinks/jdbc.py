@@ -183,8 +183,12 @@ class JdbcSink:
         return [self._load(frame, self._target, self._create)]
 
     def transaction(self) -> Transaction:
-        """What a function of three parameters gets as ``tx``; its steps are the work of :meth:`commit`."""
+        """What a function of three parameters gets as ``tx``."""
         return Transaction(self._load, self._schema)
+
+    def asked(self, tx: Transaction) -> Work:
+        """What a function has asked of ``tx``."""
+        return tx.steps
 
     def commit(self, work: Work, entry: Entry) -> int:
         """Carry the work out and append the entry, in one transaction."""

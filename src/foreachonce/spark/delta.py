@@ -80,12 +80,13 @@ def append(frame: DataFrame, place: str, *, is_path: bool, options: dict[str, st
             writer.saveAsTable(name=place)
 
 
-def append_nothing(spark: SparkSession, root: str, options: dict[str, str]) -> None:
+def append_nothing(root: str, options: dict[str, str]) -> None:
     """Make a commit without rows."""
+    from pyspark.sql import SparkSession
+
     with translated(root):
-        spark.read.format("delta").load(root).where("false").write.format("delta").mode("append").options(**options).save(
-            root
-        )
+        nothing = SparkSession.active().read.format("delta").load(root).where("false")
+        nothing.write.format("delta").mode("append").options(**options).save(root)
 
 
 @contextmanager
