@@ -1,0 +1,122 @@
+"""Delta: append against Spark's own stream, merge against a bare MERGE, a replay against Delta's own skip.
+
+What is timed is the whole query, from start to end: two batches of 600,000 rows.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pyspark.sql import DataFrame
+from pyspark.sql.streaming import DataStreamWriter
+from rich.console import Console
+
+from bench.contenders import KEY
+from bench.epochs import small_files
+from bench.place import BatchFunction, Bench, count, lineitem
+from bench.rounds import OURS, Work, interleaved
+from foreachonce import DeltaSink
+
+PLAIN_STREAM, PLAIN_MERGE, PLAIN_SKIP = "Spark's own Delta stream", "MERGE in foreachBatch, no guard", "Delta's own skip"
+KEYS = KEY.split(", ")
+Start = Callable[[DataStreamWriter, str], DataStreamWriter]
+
+
+def measure(bench: Bench, rounds: int, console: Console) -> list[Work]:
+    """Append, merge, and replay."""
+    return [_append(bench, rounds, console), _merge(bench, rounds, console), _replay(bench, rounds, console)]
+
+
+def _append(bench: Bench, rounds: int, console: Console) -> Work:
+    sides = {
+        PLAIN_STREAM: _query(bench, lambda writer, table: writer.format("delta").option("path", table)),
+        OURS: _query(bench, lambda writer, table: writer.foreachBatch(DeltaSink(table, stream="s"))),
+    }
+    work = Work("append of 1.2 million rows to a Delta table", goals={PLAIN_STREAM: 1 / 1.05})
+    return interleaved(work, sides, rounds, console)
+
+
+def _merge(bench: Bench, rounds: int, console: Console) -> Work:
+    seed = tempfile.mkdtemp(prefix="foreachonce-bench-")
+    half = bench.spark.read.parquet(str(lineitem())).where("mod(l_orderkey, 2) = 0")
+    half.write.format("delta").mode("overwrite").save(seed)
+
+    def ours(table: str) -> DeltaSink:
+        return DeltaSink(table, stream="s", mode="merge", key=KEYS)
+
+    sides = {
+        PLAIN_MERGE: _query(bench, lambda writer, table: writer.foreachBatch(bare_merge(table)), seed),
+        OURS: _query(bench, lambda writer, table: writer.foreachBatch(ours(table)), seed),
+    }
+    work = Work("merge of 1.2 million rows into a Delta table, half of the keys there", goals={PLAIN_MERGE: 1 / 1.05})
+    return interleaved(work, sides, rounds, console)
+
+
+def _query(bench: Bench, start: Start, seed: str | None = None) -> Callable[[], float]:
+    """A side: a new query into a new table, or a copy of ``seed``; checks the rows, and returns the query's seconds."""
+    data = lineitem()
+    schema, rows = bench.spark.read.parquet(str(data)).schema, count(data)
+
+    def run() -> float:
+        with tempfile.TemporaryDirectory(prefix="foreachonce-bench-") as folder:
+            table = f"{folder}/table"
+            if seed is not None:
+                shutil.copytree(seed, table)
+            frame = bench.spark.readStream.schema(schema).option("maxFilesPerTrigger", 1).parquet(str(data))
+            writer = start(frame.writeStream, table).option("checkpointLocation", f"{folder}/checkpoint")
+            begun = time.perf_counter()
+            writer.trigger(availableNow=True).start().awaitTermination()
+            took = time.perf_counter() - begun
+            assert bench.spark.read.format("delta").load(table).count() == rows
+            return took
+
+    return run
+
+
+def _replay(bench: Bench, rounds: int, console: Console) -> Work:
+    """Take the newest commits/N away and start again; the first and only batch is a replay."""
+    places = {name: tempfile.mkdtemp(prefix="foreachonce-bench-") for name in (PLAIN_SKIP, OURS)}
+    sinks = {PLAIN_SKIP: guarded(f"{places[PLAIN_SKIP]}/table"), OURS: DeltaSink(f"{places[OURS]}/table", stream="s")}
+
+    def side(name: str) -> Callable[[], float]:
+        checkpoint = Path(places[name], "checkpoint")
+        bench.stream(sinks[name], small_files(), limit=25, checkpoint=checkpoint)
+
+        def replay() -> float:
+            for file in ("1", ".1.crc"):
+                (checkpoint / "commits" / file).unlink(missing_ok=True)
+            (took,) = bench.stream(sinks[name], small_files(), limit=25, checkpoint=checkpoint)
+            return 1000 * took
+
+        return replay
+
+    work = Work("replay of a batch in a Delta table", unit="ms", goals={PLAIN_SKIP: 1 / 0.3})
+    return interleaved(work, {name: side(name) for name in places}, 2 * rounds, console)
+
+
+def guarded(table: str) -> BatchFunction:
+    """What Delta's documentation tells to do in foreachBatch."""
+
+    def write(frame: DataFrame, batch_id: int) -> None:
+        options = {"txnAppId": "bench", "txnVersion": str(batch_id)}
+        frame.write.format("delta").mode("append").options(**options).save(table)
+
+    return write
+
+
+def bare_merge(table: str) -> BatchFunction:
+    """MERGE as people write it, without a guard."""
+    matched = " and ".join(f"t.{key} = s.{key}" for key in KEYS)
+
+    def write(frame: DataFrame, batch_id: int) -> None:
+        frame.createOrReplaceTempView("batch")
+        frame.sparkSession.sql(
+            f"merge into delta.`{table}` t using batch s on {matched} "
+            "when matched then update set * when not matched then insert *"
+        )
+
+    return write
