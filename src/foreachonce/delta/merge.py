@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -12,9 +13,6 @@ from foreachonce.delta.place import shown
 from foreachonce.delta.table import KEEP, UPDATE, Target, names_target
 from foreachonce.errors import DuplicateKeys, ForeachOnceError, WriteFailed
 from foreachonce.spark.frames import backticked
-
-# What the batch's own check raises in Spark, before the key it found.
-TWICE, NULL = "foreachonce: key more than once:", "foreachonce: key is NULL:"
 
 
 class Clause(NamedTuple):
@@ -67,20 +65,16 @@ def differs(target: Target, columns: Sequence[str], existing: Sequence[str]) -> 
     return f"({' OR '.join(parts)})" if parts else "false"
 
 
-def refused_key(target: Target, text: str) -> ForeachOnceError | None:
-    """What a Spark error says of the batch's keys; None where it is about something else."""
-    where, key = f"table {shown(target.place)}", f"key=({', '.join(target.key)})"
-    for mark in (TWICE, NULL):
-        if mark not in text:
-            continue
-        found = text.split(mark, 1)[1].splitlines()[0].strip().split(" SQLSTATE")[0]
-        if mark == TWICE:
-            why = "order_by= leaves ties" if target.order_by else "order_by= can say which row wins"
-            return DuplicateKeys(
-                f"{where}: this batch holds the same {key} more than once, among them {found}; {why}. Nothing was written."
-            )
+def refused_key(target: Target, key: str, count: int) -> ForeachOnceError:
+    """What to tell of a key, given as JSON, that comes ``count`` times in a batch or holds NULL."""
+    where, name = f"table {shown(target.place)}", f"key=({', '.join(target.key)})"
+    if None in json.loads(key).values():
         return WriteFailed(
-            f"{where}: {key} holds NULL in this batch, in {found}, which equals no other NULL; filter such rows out, or "
+            f"{where}: {name} holds NULL in this batch, in {key}, which equals no other NULL; filter such rows out, or "
             "choose another key=. Nothing was written."
         )
-    return None
+    why = "order_by= leaves ties" if target.order_by else "order_by= can say which row wins"
+    return DuplicateKeys(
+        f"{where}: this batch holds the same {name} more than once, among them {key} ({count} times); {why}. Nothing was "
+        "written."
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from foreachonce.delta import merge
@@ -12,10 +10,10 @@ from foreachonce.delta.guard import options, settings
 from foreachonce.delta.place import is_path
 from foreachonce.delta.table import Target, check_columns
 from foreachonce.delta.transaction import Load
-from foreachonce.errors import CommitInDoubt, FrameError
+from foreachonce.errors import FrameError
 from foreachonce.spark.delta import append, append_nothing, make_table, translated
+from foreachonce.spark.delta_merge import best_of_each_key, materialized, wrong_key
 from foreachonce.spark.delta_merge import merge as merge_into
-from foreachonce.spark.delta_merge import one_row_a_key
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -47,31 +45,19 @@ def _append(frame: DataFrame, target: Target, own: Own) -> None:
 def _merge(frame: DataFrame, target: Target, own: Own, root: str | None) -> None:
     existing = _columns(frame, root)
     check_columns(target, frame.columns, existing)
-    source = one_row_a_key(frame, target.key, target.order_by)
-    with _keys_refused(target), translated(target.place):
+    if target.order_by:
+        frame = best_of_each_key(frame, target.key, target.order_by)
+    with translated(target.place), materialized(frame) as source:
+        if wrong := wrong_key(source, target.key):
+            raise merge.refused_key(target, *wrong)
         if root is None:
             stays = merge.stays(target)
             return _append(source if stays is None else source.alias("source").where(stays), target, own)
-        merge_into(
-            source,
-            root,
-            merge.on(target),
-            merge.clauses(target, frame.columns, existing),
-            settings(own),
-            merge_schema=target.merge_schema,
-        )
+        clauses = merge.clauses(target, frame.columns, existing)
+        merge_into(source, root, merge.on(target), clauses, settings(own), merge_schema=target.merge_schema)
     return None
 
 
 def _columns(frame: DataFrame, root: str | None) -> list[str]:
     """The table's columns; none where there is no table."""
     return [] if root is None else frame.sparkSession.read.format("delta").load(root).columns
-
-
-@contextmanager
-def _keys_refused(target: Target) -> Iterator[None]:
-    """What the batch's own check of its keys has raised in Spark, in our words."""
-    try:
-        yield
-    except CommitInDoubt as error:
-        raise merge.refused_key(target, str(error)) or error from None

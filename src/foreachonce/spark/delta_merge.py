@@ -7,23 +7,28 @@ Source: DeltaCommand.getTxnVersionAndAppId and DeltaMergeBuilder.execute of delt
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any
 
-from foreachonce.delta.merge import NULL, TWICE, Clause
+from foreachonce.delta.merge import Clause
 from foreachonce.spark.files import java_class
 from foreachonce.spark.frames import backticked
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
+
+MATERIALIZE = "spark.databricks.delta.merge.materializeSource"
 
 
 def merge(
-    source: DataFrame, root: str, on: str, clauses: Iterable[Clause], settings: Mapping[str, str], *, merge_schema: bool
+    source: DataFrame, root: str, on: str, clauses: Iterable[Clause], settings: dict[str, str], *, merge_schema: bool
 ) -> None:
-    """Run one MERGE into the table at ``root``, with settings that only it sees."""
+    """Run one MERGE of a :func:`materialized` source into the table at ``root``, with settings that only it sees."""
     session: Any = source.sparkSession._jsparkSession.cloneSession()  # type: ignore[attr-defined, unused-ignore]
-    for name, value in settings.items():
+    for name, value in (settings | {MATERIALIZE: "none"}).items():
         session.conf().set(name, value)
     jvm: Any = source.sparkSession.sparkContext._jvm
     table = java_class(jvm, "io.delta.tables.DeltaTable").forPath(session, root)
@@ -44,26 +49,45 @@ def _with(builder: Any, clause: Clause) -> Any:
     return matched.delete() if clause.action == "delete" else matched.updateAll()
 
 
-def one_row_a_key(frame: DataFrame, key: Sequence[str], order_by: Sequence[str]) -> DataFrame:
-    """Of each key the row with the greatest values of ``order_by``; a job over the frame fails where two are left.
+@contextmanager
+def materialized(frame: DataFrame) -> Iterator[DataFrame]:
+    """The frame's rows, computed by the first job that reads them, and never anew: where some are lost, the job fails.
 
-    The check is a part of the plan, over the shuffle by key that MERGE's join needs all the same.
+    MERGE reads its source twice, and must find the same rows. Delta materializes it for that reason, and so would do it once
+    more; source: MergeIntoMaterializeSource of delta-io/delta.
     """
+    copy = frame.localCheckpoint(eager=False)
+    try:
+        yield copy
+    finally:
+        plan: Any = copy._jdf
+        plan.queryExecution().logical().rdd().unpersist(False)
+
+
+def best_of_each_key(frame: DataFrame, key: Sequence[str], order_by: Sequence[str]) -> DataFrame:
+    """Of each key the rows with the greatest values of ``order_by``."""
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    columns = [F.col(backticked(name)) for name in key]
-    by_key = Window.partitionBy(*columns)
-    if order_by:
-        best = by_key.orderBy(*(F.col(backticked(name)).desc_nulls_last() for name in order_by))
-        frame = (
-            frame.withColumn("foreachonce_rank", F.rank().over(best)).where("foreachonce_rank = 1").drop("foreachonce_rank")
-        )
+    by_key = Window.partitionBy(*_columns(key))
+    best = by_key.orderBy(*(column.desc_nulls_last() for column in _columns(order_by)))
+    ranked = frame.withColumn("foreachonce_rank", F.rank().over(best))
+    return ranked.where("foreachonce_rank = 1").drop("foreachonce_rank")
+
+
+def wrong_key(frame: DataFrame, key: Sequence[str]) -> tuple[str, int] | None:
+    """A key that holds NULL or comes more than once, as JSON, and how often it comes."""
+    from pyspark.sql import functions as F
+
+    columns = _columns(key)
+    is_null = reduce(or_, (column.isNull() for column in columns))
+    keys = frame.groupBy(*columns).agg(F.count("*").alias("foreachonce_count"))
     told = F.to_json(F.struct(*columns), {"ignoreNullFields": "false"})
-    is_null = F.greatest(*(column.isNull() for column in columns)) if len(columns) > 1 else columns[0].isNull()
-    check = (
-        F.when(is_null, F.raise_error(F.concat(F.lit(f"{NULL} "), told)))
-        .when(F.col("foreachonce_count") > 1, F.raise_error(F.concat(F.lit(f"{TWICE} "), told)))
-        .otherwise(F.lit(True))
-    )
-    return frame.withColumn("foreachonce_count", F.count("*").over(by_key)).where(check).drop("foreachonce_count")
+    wrong = keys.where(is_null | (F.col("foreachonce_count") > 1)).select(told, "foreachonce_count").first()
+    return None if wrong is None else (str(wrong[0]), int(wrong[1]))
+
+
+def _columns(names: Sequence[str]) -> list[Column]:
+    from pyspark.sql import functions as F
+
+    return [F.col(backticked(name)) for name in names]
