@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from foreachonce.testing.archive import environment
+from foreachonce.testing.jdbc import IVY
 
 TUTORIAL = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -19,17 +20,19 @@ JOB = next(text for language, text in BLOCK.findall(TUTORIAL) if language == "py
 
 def run(script: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     python = f'python() {{ {sys.executable} "$@"; }}'
-    variables = environment(folder) | {"PYSPARK_PYTHON": sys.executable}
+    # What the tests have fetched need not be fetched again.
+    arguments = f"--conf spark.jars.ivy={IVY} pyspark-shell"
+    variables = environment(folder) | {"PYSPARK_PYTHON": sys.executable, "PYSPARK_SUBMIT_ARGS": arguments}
     command = ["bash", "-c", "\n".join([python, "set -e", *script])]
     return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
 
 
 def edited(job: str, lines: str) -> str:
-    """The job with these lines in the place of those that give the same names a value."""
-    for name, found in groupby(lines.splitlines(), lambda line: line.partition(" = ")[0]):
+    """The job with these lines in the place of those that give the same names a value, or import from the same package."""
+    for start, found in groupby(lines.splitlines(), lambda line: re.match(r"\w+ = |from \w+ import ", line).group()):
         text = "\n".join(found)
-        job, count = re.subn(rf"^{name} = .*$", lambda _, text=text: text, job, flags=re.MULTILINE)
-        assert count == 1, name
+        job, count = re.subn(rf"^{start}.*$", lambda _, text=text: text, job, flags=re.MULTILINE)
+        assert count == 1, start
     return job
 
 
@@ -44,7 +47,7 @@ def test_tutorial_runs_as_written(tmp_path: Path):
     assert "foreachonce.errors.Mismatch: stream 'orders': batch 0 is refused" in done.stderr
 
 
-@pytest.mark.parametrize("heading", ["## 8. Replace a report", "## 9. Apply a stream of changes"])
+@pytest.mark.parametrize("heading", ["## 8. Replace a report", "## 9. Apply a stream of changes", "## 10. A Delta table"])
 def test_mode_of_the_tutorial_runs_as_written(tmp_path: Path, heading: str):
     (section,) = re.findall(rf"^{re.escape(heading)}\n(.*?)^## ", TUTORIAL, re.DOTALL | re.MULTILINE)
     (lines,), (commands,), (expected,) = (
