@@ -23,7 +23,7 @@ def test_flights_and_delays_agree_whatever_happens(spark, tmp_path, monkeypatch)
 
     stream, tables = FileStream(spark, tmp_path), str(tmp_path / "tables")
     whole, part = tmp_path / "whole", stream.source
-    total = write_files(whole, 4, every=200)
+    total = write_files(whole, 3, every=1000)
     files = sorted(whole.iterdir())
 
     def run(number: int) -> None:
@@ -41,18 +41,18 @@ def test_flights_and_delays_agree_whatever_happens(spark, tmp_path, monkeypatch)
     def told() -> tuple[int, int]:
         return len(read("flights")), sum(day.flights + day.cancelled for day in read("daily_delays"))
 
-    run(2)
+    run(1)
     done = told()
     assert done[0] == done[1] > 0
     stream.forget_commit()
     # The first table's commit is done, its function's second one is not begun.
     Faults(Path(os.environ[VARIABLE])).arm("entry-copied", "raise")
     with pytest.raises(StreamingQueryException, match="entry-copied"):
-        run(3)
+        run(2)
     flights, delays = told()
     assert flights > done[0]
     assert delays == done[1]
-    run(4)
+    run(3)
     assert told() == (total, total)
     days = Counter()
     for flight in read("flights"):
