@@ -20,6 +20,8 @@ DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
+# What a small table on one machine needs no 50 and no 200 tasks for.
+SMALL = {"spark.databricks.delta.snapshotPartitions": "2", "spark.sql.shuffle.partitions": "2"}
 FLIGHTS = (
     "year int, month int, day int, carrier string, flight int, tailnum string, origin string, dest string, "
     "dep_delay int, arr_delay int, distance int"
@@ -69,7 +71,7 @@ def main(source: str, checkpoint: str, tables: str) -> None:
     """Bring every flight that is there into the tables."""
     os.environ["PYSPARK_PYTHON"] = sys.executable
     builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
-    for name, value in DELTA.items():
+    for name, value in {**DELTA, **SMALL}.items():
         builder = builder.config(name, value)
     spark = builder.getOrCreate()
     flights = spark.readStream.schema(FLIGHTS).option("maxFilesPerTrigger", 1).parquet(source)

@@ -27,7 +27,9 @@ def run(script: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 def edited(job: str, lines: str) -> str:
     """The job with these lines in the place of those that give the same names a value, or import from the same package."""
-    for start, found in groupby(lines.splitlines(), lambda line: re.match(r"\w+ = |from \w+ import ", line).group()):
+    for start, found in groupby(
+        filter(None, lines.splitlines()), lambda line: re.match(r"\w+ = |from \w+ import ", line).group()
+    ):
         text = "\n".join(found)
         job, count = re.subn(rf"^{start}.*$", lambda _, text=text: text, job, flags=re.MULTILINE)
         assert count == 1, start
