@@ -9,10 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import flights
 from jdbc import driver_jar
 from job import FILES_A_BATCH
 
+import flights
 from foreachonce.testing.jdbc import IVY
 
 # The demo starts a dozen drivers, and most of a start is Java reading Spark's classes: they are kept in an archive that

@@ -16,7 +16,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import flights
 import launch
 from driver import DriverError
 from job import FILES_A_BATCH, SIDES, STREAM, once
@@ -25,6 +24,7 @@ from show import Show
 from side import Side
 from sinks import SINKS, databases
 
+import flights
 from foreachonce.testing.postgres import NoPostgres
 
 BATCHES = 24

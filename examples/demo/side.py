@@ -7,10 +7,11 @@ from pathlib import Path
 import launch
 from checkpoint import Checkpoint
 from driver import Driver
-from flights import TOTAL
 from killer import Moment, kill
 from show import Show
 from sinks import Count, Table
+
+from flights import TOTAL
 
 
 class Side:

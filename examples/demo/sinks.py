@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
-from flights import TOTAL
 from jdbc import PACKAGES
 from job import COLUMNS, TABLE
 
+from flights import TOTAL
 from foreachonce.testing.postgres import database, postgres
 
 SINKS = tuple(PACKAGES)

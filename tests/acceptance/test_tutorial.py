@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from foreachonce.testing.archive import environment
+from foreachonce.testing.delta import PACKAGES
 
 TUTORIAL = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -25,11 +26,13 @@ def run(script: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def edited(job: str, lines: str) -> str:
-    """The job with these lines in the place of those that give the same names a value."""
-    for name, found in groupby(lines.splitlines(), lambda line: line.partition(" = ")[0]):
+    """The job with these lines in the place of those that give the same names a value, or import from the same package."""
+    for start, found in groupby(
+        filter(None, lines.splitlines()), lambda line: re.match(r"\w+ = |from \w+ import ", line).group()
+    ):
         text = "\n".join(found)
-        job, count = re.subn(rf"^{name} = .*$", lambda _, text=text: text, job, flags=re.MULTILINE)
-        assert count == 1, name
+        job, count = re.subn(rf"^{start}.*$", lambda _, text=text: text, job, flags=re.MULTILINE)
+        assert count == 1, start
     return job
 
 
@@ -44,12 +47,16 @@ def test_tutorial_runs_as_written(tmp_path: Path):
     assert "foreachonce.errors.Mismatch: stream 'orders': batch 0 is refused" in done.stderr
 
 
-@pytest.mark.parametrize("heading", ["## 8. Replace a report", "## 9. Apply a stream of changes"])
-def test_mode_of_the_tutorial_runs_as_written(tmp_path: Path, heading: str):
+@pytest.mark.parametrize("heading", ["## 8. Replace a report", "## 9. Apply a stream of changes", "## 10. A Delta table"])
+def test_mode_of_the_tutorial_runs_as_written(jdbc_driver: None, tmp_path: Path, heading: str):
     (section,) = re.findall(rf"^{re.escape(heading)}\n(.*?)^## ", TUTORIAL, re.DOTALL | re.MULTILINE)
     (lines,), (commands,), (expected,) = (
         [text for language, text in BLOCK.findall(section) if language == kind] for kind in ("python", "sh", "")
     )
+    if "spark.jars.packages" in lines:
+        # Every session of the tests has this jar; Spark would fetch 100 MB beside it.
+        assert PACKAGES[0] in lines
+        lines = re.sub(r"^.*spark\.jars\.packages.*\n", "", lines, flags=re.MULTILINE)
     (tmp_path / "job.py").write_text(edited(JOB, lines))
     files = re.findall(r"^echo '[^']*' > incoming/.*$", TUTORIAL, re.MULTILINE)
     done = run(["mkdir incoming", *files, commands], tmp_path)

@@ -28,6 +28,7 @@ PURE = [
     "keywords",
     "naming",
 ]
+DELTA_FILES_AND_TEXTS = ["commit", "guard", "head", "local", "log", "place", "restore", "streams", "table"]
 SINKS = sorted(path.stem for path in (ROOT / "sinks").glob("*.py") if path.stem != "__init__")
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 
@@ -78,6 +79,17 @@ def test_nothing_imports_the_tests_tools(module):
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith(("sql/", "spark/"))])
 def test_what_sinks_are_made_of_knows_neither_sinks_nor_runner(module):
     assert not any(name.startswith(("foreachonce.sinks", "foreachonce.runner")) for name in imported(module))
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("delta/")])
+def test_delta_knows_neither_databases_nor_sinks_nor_runner(module):
+    others = ("foreachonce.sinks", "foreachonce.runner", "foreachonce.sql")
+    assert not any(name.startswith(others) for name in imported(module))
+
+
+@pytest.mark.parametrize("module", DELTA_FILES_AND_TEXTS)
+def test_history_of_a_delta_table_needs_no_spark(module):
+    assert not any(name.startswith(("foreachonce.spark", "pyspark")) for name in imported(f"delta/{module}.py"))
 
 
 def test_import_loads_no_driver_and_starts_no_spark():

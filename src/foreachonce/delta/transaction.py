@@ -26,7 +26,10 @@ class DeltaTransaction:
     """Collects the steps of one batch, one for each table at most. Nothing is written while the function runs.
 
     When the function has returned, the tables get their rows one after the other, each in one commit with a ledger entry of
-    its own. A table without a step gets the entry alone, so that its chain has no gap.
+    its own. A table without a step gets the entry alone, so that its chain has no gap; one that is not there is not made.
+
+    After a crash between two tables the function is called again, and only the tables that lack the batch are written. So
+    a step may depend on what its own table holds, and on no other table of the function.
     """
 
     def __init__(self, tables: Sequence[str]) -> None:
@@ -41,10 +44,11 @@ class DeltaTransaction:
         partition_by: str | Sequence[str] | None = None,
         merge_schema: bool = False,
     ) -> None:
-        """Add a frame's rows to a table; keywords as for :class:`~foreachonce.DeltaSink`.
+        """Add a frame's rows to a table; ``table`` as ``DeltaTables`` names it, keywords as for a sink that appends.
 
         Raises:
-            ConfigurationError, FrameError: at once, where the keywords or the frame cannot be right.
+            ConfigurationError: at once: a keyword is wrong, the table is not named, or it has a step of this batch already.
+            EpochError: at once: the frame is a stream.
         """
         flags(merge_schema=merge_schema)
         self._add(frame, Target(table, partition_by=names("partition_by", partition_by), merge_schema=merge_schema))
@@ -62,7 +66,13 @@ class DeltaTransaction:
         delete_when: str | None = None,
         skip_unchanged: bool = False,
     ) -> None:
-        """Insert a frame's rows into a table, or update those of the same key; keywords as for a sink that merges."""
+        """Insert a frame's rows into a table, or replace those of the same key; keywords as for a sink that merges.
+
+        A row is replaced, not added to: to keep sums, merge the sums of what the table holds and what the batch brings.
+
+        Raises:
+            ConfigurationError, EpochError: as for :meth:`append`.
+        """
         flags(merge_schema=merge_schema, skip_unchanged=skip_unchanged)
         texts(when_matched=when_matched, delete_when=delete_when)
         target = Target(

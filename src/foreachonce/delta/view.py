@@ -33,8 +33,9 @@ _lock = RLock()
 class DeltaLedger:
     """The ledger that a Delta table's log holds: an entry is in the same commit as its rows.
 
-    A RESTORE takes entries back with their rows. Reading changes no entry; it may copy some for the time when Delta's log
-    clean-up has removed the commit files. Without a running Spark session, tables on the local file system can be read.
+    A RESTORE takes entries back with their rows. Reading makes no commit; it may write copies of entries into the folder
+    ``_foreachonce`` of the table, for the time when Delta's log clean-up has removed the commit files. Without a running
+    Spark session, tables on the local file system can be read, by an absolute path.
 
     Args:
         path_or_table: as for :class:`~foreachonce.DeltaSink`.
@@ -92,6 +93,7 @@ class DeltaLedger:
 
         Raises:
             Fenced: another run has committed since this one took the stream.
+            Conflict: the run has not taken the stream.
         """
         with self._log(entry.stream) as (log, known):
             newest = walk.newest_own(log)
@@ -106,7 +108,8 @@ class DeltaLedger:
 
         Raises:
             Conflict: it is not there: Delta has skipped it, since another run has used its guard.
-            LedgerError: the table was put back meanwhile, so that the entry follows on another than it was made for.
+            LedgerError: the table was put back meanwhile, so that the entry follows on another than it was made for; or the
+                commit came without its entry.
         """
         entry = own.entry
         with self._log(entry.stream) as (log, _):
@@ -133,12 +136,15 @@ class DeltaLedger:
         return [] if root is None else sorted(streams(self._folder(root)))
 
     def head(self, stream: str) -> Entry | None:
-        """The stream's newest entry; None where it has none."""
+        """The stream's newest entry whose rows are in the table; None where it has none."""
         with self._log(stream) as (log, _):
             return next((own.entry for own in walk.live(log)), None)
 
     def entries(self, stream: str) -> Iterator[Entry]:
-        """Yield the stream's entries in order of seq, as far back as commit files or copies go."""
+        """Yield the stream's entries in order of seq, as far back as commit files or copies go: the newest 100 at least.
+
+        Those that a RESTORE has undone are not among them.
+        """
         with self._log(stream) as (log, _):
             found = [own.entry for own in walk.live(log)]
         yield from reversed(found)

@@ -34,20 +34,23 @@ class DeltaSink:
     of the table takes entries back with their rows, and the batches that it undid can be written again.
 
     Args:
-        path_or_table: the table's path, or its name in the catalog. The first batch makes the table where there is none.
+        path_or_table: the table's path, which has a slash in it, or its name in the catalog, such as ``shop.orders``. The
+            first batch makes the table where there is none; the catalog's schema must be there.
         stream: the pipeline's own name for its output here; it outlives checkpoints. None takes the query's name.
         mode: ``"append"`` adds rows; ``"merge"`` inserts rows or updates those of the same key.
         key: merge: the column or columns that tell rows apart.
         order_by: merge: where a batch holds a key more than once, the row with the greatest values here wins. Without it
-            such a batch is refused.
-        partition_by: the columns that a new table is partitioned by; an existing table keeps its own.
-        merge_schema: add columns to the table that only the frame has; otherwise such a frame is refused.
+            such a batch is refused. Rows of one batch are compared, never with the table; ``when_matched`` does that.
+        partition_by: the columns that a new table is partitioned by. An existing table keeps its own: an append that names
+            others is refused.
+        merge_schema: add columns to the table that only the frame has; otherwise such a frame is refused. A merge may then
+            also lack columns of the table, which it leaves as they are.
         when_matched: merge: what becomes of a row that is there already: ``"update"`` replaces it, ``"keep"`` leaves it, and
             a SQL condition over ``source`` and ``target`` replaces it where it holds, such as
             ``"source.changed_at > target.changed_at"``.
         delete_when: merge: a SQL condition over ``source`` and ``target``; a row of the table is deleted where it holds for
             the batch's row of the same key. A row that is not there is not inserted where it holds, if it is about
-            ``source`` alone.
+            ``source`` alone. A deleted row leaves nothing behind: an older change in a later batch inserts it again.
         skip_unchanged: merge: do not rewrite a row that would be as it is.
         on_mismatch: what becomes of a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
             writes it all the same and says so in its entry.
@@ -147,11 +150,11 @@ class DeltaTables:
     those that lack the batch, and only those. Until then a reader sees the batch in some of the tables.
 
     Args:
-        tables: each table's path, or its name in the catalog.
+        tables: each table's path, or its name in the catalog. Name a table in one way only, and give ``tx`` the same text.
         stream, on_mismatch, checkpoint: as for :class:`DeltaSink`.
 
     Raises:
-        ConfigurationError: a keyword is missing or unknown, or a table is named twice.
+        ConfigurationError: a keyword is wrong, no table is named, or the same text names two.
     """
 
     def __init__(
