@@ -91,6 +91,12 @@ def mariadb_url(mariadb_server: str) -> Iterator[str]:
 
 
 @pytest.fixture
+def delta_path(jdbc_driver: None, tmp_path: Path) -> str:
+    """The path of a new Delta table, for drivers in processes of their own."""
+    return str(tmp_path / "events")
+
+
+@pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """The address of a new file."""
     return f"sqlite:///{tmp_path / 'sink.db'}"

@@ -23,6 +23,11 @@ MARIADB = "tests/contract/test_mariadb.py"
 MODES = "tests/contract/test_jdbc_modes.py"
 TX = "tests/contract/test_transaction.py"
 GENERIC = "tests/contract/test_jdbc_generic.py"
+DELTA = "tests/contract/test_delta_contract.py::TestDelta"
+TRAPS = "tests/contract/test_delta_traps.py"
+DELTA_MERGE = "tests/contract/test_delta_merge.py"
+DELTA_TABLES = "tests/contract/test_delta_tables.py"
+HISTORY = "tests/unit/test_delta_history.py"
 
 
 @dataclass(frozen=True)
@@ -371,6 +376,125 @@ MUTANTS = [
         "        names = left(connection, schema, stream)",
         "        names = []",
         (f"{GENERIC}::test_stages_of_a_lost_driver_are_dropped",),
+    ),
+    Mutant(
+        "delta-guard",
+        "delta/guard.py",
+        'return {"txnAppId": app_id(own.entry.stream), "txnVersion": str(own.guard), "userMetadata"',
+        'return {"userMetadata"',
+        (f"{TRAPS}::test_commit_in_flight_of_a_run_that_was_replaced_fails -k append",),
+    ),
+    Mutant(
+        "delta-guard-of-merge",
+        "delta/guard.py",
+        "return {APP_ID: app_id(own.entry.stream), VERSION: str(own.guard), METADATA",
+        "return {METADATA",
+        (f"{TRAPS}::test_commit_in_flight_of_a_run_that_was_replaced_fails -k merge",),
+    ),
+    Mutant(
+        "delta-guard-over-restore",
+        "delta/head.py",
+        "    own = (commit for commit in commits if isinstance(commit, Own))",
+        "    own = live(history)",
+        (f"{TRAPS}::test_what_a_restore_undid_is_written_again", HISTORY),
+    ),
+    Mutant(
+        "delta-head-over-restore",
+        "delta/head.py",
+        "        if isinstance(commit, Restore):",
+        "        if False:",
+        (f"{TRAPS}::test_what_a_restore_undid_is_written_again", HISTORY),
+    ),
+    Mutant(
+        "delta-settings-of-merge",
+        "spark/delta_merge.py",
+        "_jsparkSession.cloneSession()",
+        "_jsparkSession",
+        (f"{TRAPS}::test_merges_guard_is_seen_by_no_other_writer_of_the_session",),
+    ),
+    Mutant(
+        "delta-fence",
+        "delta/view.py",
+        "    if held is not None and held != _guard(newest):",
+        "    if False:",
+        (f"{DELTA}::test_paused_run_writes_nothing_after_it_was_replaced",),
+    ),
+    Mutant(
+        "delta-confirmation",
+        "sinks/delta.py",
+        "        rows = self.ledger.confirm(own).rows",
+        "        rows = own.entry.rows",
+        (f"{TRAPS}::test_commit_that_delta_skips_is_noticed", f"{TRAPS}::test_commit_without_its_entry_is_noticed"),
+    ),
+    Mutant(
+        "delta-restored-amid-a-batch",
+        "delta/view.py",
+        "    if seq is not None and seq != own.entry.seq - 1:",
+        "    if False:",
+        (f"{TRAPS}::test_restore_amid_a_batch_is_noticed",),
+    ),
+    Mutant(
+        "delta-same-batch",
+        "delta/head.py",
+        "        if (own.entry.query_id, own.entry.batch_id) == (query_id, batch_id):",
+        "        if False:",
+        (f"{DELTA}::test_replay_is_skipped_without_a_spark_job", HISTORY),
+    ),
+    Mutant(
+        "delta-last-batch",
+        "delta/head.py",
+        "    return max(batch_id, next(found, -1))",
+        "    return batch_id",
+        (f"{HISTORY}::test_greatest_batch_of_a_query_is_known_to_its_head",),
+    ),
+    Mutant(
+        "delta-copies",
+        "delta/view.py",
+        "            log.keep_copies()",
+        "            pass",
+        (f"{TRAPS}::test_idle_streams_head_outlives_log_clean_up",),
+    ),
+    Mutant(
+        "delta-copies-of-another-table",
+        "delta/log.py",
+        "        while known.copied and not",
+        "        while False and not",
+        (f"{HISTORY}::test_copies_of_another_table_are_dropped",),
+    ),
+    Mutant(
+        "delta-copies-of-another-run",
+        "delta/log.py",
+        "            return (commit.guard, commit.entry.run_id) == (copy.guard, copy.entry.run_id)",
+        "            return True",
+        (f"{HISTORY}::test_copies_of_a_table_that_the_stream_wrote_anew_are_dropped",),
+    ),
+    Mutant(
+        "delta-doubt",
+        "delta/log.py",
+        "            self._refuse_doubt(before)",
+        "            pass",
+        (f"{TRAPS}::test_clean_up_that_may_hide_a_restore_is_refused", HISTORY),
+    ),
+    Mutant(
+        "delta-new-table-by-name",
+        "delta/write.py",
+        "    if root is None and not is_path(target.place):",
+        "    if False:",
+        (f"{DELTA_MERGE}::test_table_by_its_name_in_the_catalog",),
+    ),
+    Mutant(
+        "delta-entry-alone",
+        "sinks/delta.py",
+        "        if work.frame is None and root is None:",
+        "        if work.frame is None:",
+        (f"{DELTA_TABLES}::test_table_without_a_step_gets_the_entry_alone",),
+    ),
+    Mutant(
+        "delta-one-row-a-key",
+        "spark/delta_merge.py",
+        ".where(check)",
+        "",
+        (f"{DELTA_MERGE}::test_key_that_comes_twice_is_refused",),
     ),
 ]
 

@@ -7,24 +7,19 @@ import random
 import sys
 import time
 from collections import Counter
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from foreachonce import JdbcSink
+from foreachonce import DeltaSink, JdbcSink
 from foreachonce.chain import breaks
 from foreachonce.testing.driver import Driver, Job, Victim
-from foreachonce.testing.mariadb import database as mariadb_database
-from foreachonce.testing.mariadb import mariadb
-from foreachonce.testing.postgres import database, postgres
 from foreachonce.testing.stream import FileStream
+from tests.acceptance.place import NAMES, place, reader, sinks
 from tests.acceptance.reader import Reader, file_ids
 
 # In turn. The first four are one of each; a cluster of executors takes by far the longest to start.
 VICTIMS: tuple[Victim, ...] = ("python", "jvm", "all", "executors", "all", "python", "jvm", "all")
-# In turn too; the executors are killed with rows under way first.
-PATHS = ("direct", "driver", "staged")
 CLUSTER = "local-cluster[2,1,1024]"
 # Counted from a batch's offsets/N. A batch takes about 0.3 s on two cores, so a kill falls into any step of one of the
 # first few.
@@ -49,24 +44,23 @@ class Report:
         return not (self.lost or self.duplicated or self.parts_seen or self.breaks)
 
 
-def soak(url: str, folder: Path, *, rounds: int, seed: int, say=lambda line: None) -> Report:
+def soak(where: str, folder: Path, *, rounds: int, seed: int, say=lambda line: None) -> Report:
     """Run ``rounds`` drivers one after the other on one stream, kill each at a random moment, and count."""
     chance = random.Random(seed)
-    paths = PATHS[:2] if url.startswith("sqlite") else PATHS
-    sinks = [JdbcSink(url, table="events", stream="s", path=path) for path in paths]
+    ways = sinks(where)
     stream = FileStream(None, folder)
     report = Report()
-    with Reader(url) as reader:
+    with reader(where) as watch:
         while report.kills.total() < rounds:
             number = report.kills.total()
-            victim, sink = VICTIMS[number % len(VICTIMS)], sinks[number % len(sinks)]
+            victim, sink = VICTIMS[number % len(VICTIMS)], ways[number % len(ways)]
             _feed(stream)
             if _kill_one(sink, stream, victim, chance):
                 report.kills[victim] += 1
-                say(f"kill {report.kills.total()} of {rounds}: {victim}, {reader.looks} looks, {len(reader.parts)} in part")
-        with Driver(Job(sinks[0], stream.source, stream.checkpoint)) as driver:
+                say(f"kill {report.kills.total()} of {rounds}: {victim}, {watch.looks} looks, {len(watch.parts)} in part")
+        with Driver(Job(ways[0], stream.source, stream.checkpoint)) as driver:
             assert driver.wait() == 0, driver.log()
-    _count(report, stream.ids(), reader, sinks[0])
+        _count(report, stream.ids(), watch, ways[0])
     return report
 
 
@@ -75,7 +69,7 @@ def _feed(stream: FileStream) -> None:
     stream.feed(*(file_ids(first + number) for number in range(FILES_A_ROUND)))
 
 
-def _kill_one(sink: JdbcSink, stream: FileStream, victim: Victim, chance: random.Random) -> bool:
+def _kill_one(sink: JdbcSink | DeltaSink, stream: FileStream, victim: Victim, chance: random.Random) -> bool:
     """Start a driver and kill a part of it; whether it was still at work. Its other parts die, or go on for a while."""
     life, linger = chance.uniform(0.0, LONGEST_LIFE), chance.choice((0.0, 0.5))
     is_cluster = victim == "executors"
@@ -99,7 +93,7 @@ def _wait_for_a_batch(driver: Driver, offsets: Path) -> None:
         time.sleep(0.005)
 
 
-def _count(report: Report, expected: list[int], reader: Reader, sink: JdbcSink) -> None:
+def _count(report: Report, expected: list[int], reader: Reader, sink: JdbcSink | DeltaSink) -> None:
     reader.look()
     found = Counter(reader.ids())
     report.expected = len(expected)
@@ -110,25 +104,22 @@ def _count(report: Report, expected: list[int], reader: Reader, sink: JdbcSink) 
 
 
 def main() -> int:
-    """Soak every database and print what was found."""
+    """Soak every place and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=50, help="kills on each database")
+    parser.add_argument("--rounds", type=int, default=50, help="kills on each place")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="repeats a run's random moments")
+    parser.add_argument("--only", choices=NAMES, nargs="+", default=NAMES, help="where to; otherwise everywhere")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
-    with ExitStack() as stack:
-        folder = stack.enter_context(TemporaryDirectory(prefix="foreachonce-soak-"))
-        places = {
-            "sqlite": f"sqlite:///{folder}/sink.db",
-            "postgres": stack.enter_context(database(stack.enter_context(postgres()))),
-            "mariadb": stack.enter_context(mariadb_database(stack.enter_context(mariadb()))),
-        }
-        reports = {}
-        for name, place in places.items():
-            reports[name] = soak(place, Path(folder, name), rounds=arguments.rounds, seed=arguments.seed,
-                                 say=lambda line, name=name: print(f"{name}: {line}", flush=True))  # fmt: skip
-            print(f"{name}: {reports[name]}", flush=True)
-    return 0 if all(report.is_clean for report in reports.values()) else 1
+    reports = []
+    with TemporaryDirectory(prefix="foreachonce-soak-") as folder:
+        for name in arguments.only:
+            with place(name, folder) as where:
+                report = soak(where, Path(folder, name), rounds=arguments.rounds, seed=arguments.seed,
+                              say=lambda line, name=name: print(f"{name}: {line}", flush=True))  # fmt: skip
+            print(f"{name}: {report}", flush=True)
+            reports.append(report)
+    return 0 if all(report.is_clean for report in reports) else 1
 
 
 if __name__ == "__main__":

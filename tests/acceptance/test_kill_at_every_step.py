@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from foreachonce import JdbcSink, exactly_once
+from foreachonce import DeltaLedger, DeltaSink, DeltaTables, JdbcSink, exactly_once
 from foreachonce.chain import breaks
 from foreachonce.runner import POINTS_AFTER, POINTS_BEFORE
+from foreachonce.sinks.delta import DELTA_POINTS
 from foreachonce.sql.url import parse_url
 from foreachonce.sql.write import DIRECT_POINTS, DRIVER_POINTS, STAGED_POINTS
 from foreachonce.testing.driver import Driver, Job
 from foreachonce.testing.stream import FileStream
+from tests.acceptance.delta_reader import DeltaReader
 from tests.acceptance.reader import ROWS, Reader, file_ids
+from tests.acceptance.sql_reader import SqlReader
 from tests.contract.effects import Effects
 
 EVERY_POINT = (*POINTS_BEFORE, *DRIVER_POINTS, *POINTS_AFTER)
@@ -27,6 +32,32 @@ def orders_and_count(df, batch_id, tx):
     tx.execute("insert into batches values (:batch)", {"batch": batch_id})
 
 
+def two_tables(df, batch_id, tx, tables):
+    """The batch in two Delta tables."""
+    tx.append(df, table=tables[0])
+    tx.merge(df, table=tables[1], key="id")
+
+
+class Untouched:
+    """A Delta table's ledger, read from a copy: to read the table itself would heal what a killed driver has left."""
+
+    def __init__(self, path: str):
+        self._path, self._copies = Path(path), 0
+
+    def _ledger(self) -> DeltaLedger:
+        self._copies += 1
+        copy = self._path.with_name(f"copy-{self._copies}")
+        if self._path.exists():
+            shutil.copytree(self._path, copy)
+        return DeltaLedger(str(copy))
+
+    def head(self, stream: str):
+        return self._ledger().head(stream)
+
+    def entries(self, stream: str):
+        return self._ledger().entries(stream)
+
+
 @pytest.mark.parametrize(("place", "path", "steps"), [
     ("sqlite_url", "driver", EVERY_POINT), ("postgres_url", "direct", DIRECT_POINTS),
     ("mariadb_url", "staged", STAGED_POINTS),
@@ -34,12 +65,12 @@ def orders_and_count(df, batch_id, tx):
 def test_a_kill_at_any_step_loses_and_repeats_nothing(place, path, steps, request, tmp_path: Path):
     url = request.getfixturevalue(place)
     sink = JdbcSink(url, table="events", stream="s", path=path)
-    _kill_at(steps, sink, sink.ledger, url, tmp_path)
+    _kill_at(steps, sink, sink.ledger, SqlReader(url), tmp_path)
 
 
 def test_a_kill_at_any_step_of_a_transaction(postgres_url, tmp_path: Path):
     write = exactly_once(JdbcSink(postgres_url, stream="s", path="direct"))(orders_and_count)
-    _kill_at(STAGED_POINTS, write, write.sinks[0].ledger, postgres_url, tmp_path)
+    _kill_at(STAGED_POINTS, write, write.sinks[0].ledger, SqlReader(postgres_url), tmp_path)
     with sa.create_engine(parse_url(postgres_url), poolclass=sa.NullPool).connect() as connection:
         batches = connection.execute(sa.text("select batch from batches order by batch")).scalars().all()
         left = connection.execute(sa.text("select tablename from pg_tables where tablename like 'foreachonce_stage%'"))
@@ -50,14 +81,32 @@ def test_a_kill_at_any_step_of_a_transaction(postgres_url, tmp_path: Path):
 def test_a_kill_at_any_step_of_a_function(sqlite_url, tmp_path: Path):
     effects = Effects(f"sqlite:///{tmp_path / 'effects.db'}")
     push = exactly_once(ledger=sqlite_url, stream="s", in_doubt=effects.is_there)(effects)
-    _kill_at(("intent-written", "function-called", "entry-written"), push, push.ledger, effects.url, tmp_path)
+    _kill_at(("intent-written", "function-called", "entry-written"), push, push.ledger, SqlReader(effects.url), tmp_path)
 
 
-def _kill_at(steps, function, ledger, url: str, tmp_path: Path) -> None:
+def test_a_kill_at_any_step_of_a_delta_commit(delta_path, tmp_path: Path):
+    sink = DeltaSink(delta_path, stream="s")
+    _kill_at(DELTA_POINTS, sink, Untouched(delta_path), DeltaReader(delta_path), tmp_path)
+
+
+def test_a_kill_between_two_delta_tables(delta_path, tmp_path: Path):
+    merged = str(tmp_path / "merged")
+    write = exactly_once(DeltaTables(delta_path, merged, stream="s"))(partial(two_tables, tables=(delta_path, merged)))
+    # The second driver has nothing to do in the first table, so it is in the second one that it and the third are killed.
+    steps = ("entry-copied", "commit-begun", "committed", "entry-copied")
+    _kill_at(steps, write, Untouched(delta_path), DeltaReader(delta_path), tmp_path)
+    reader = DeltaReader(merged)
+    reader.look()
+    assert reader.parts == []
+    assert reader.ids() == DeltaReader(delta_path).ids()
+    assert [entry.batch_id for entry in DeltaLedger(merged).entries("s")] == list(range(len(steps) + 1))
+
+
+def _kill_at(steps, function, ledger, reader: Reader, tmp_path: Path) -> None:
     stream = FileStream(None, tmp_path)  # the session is in the drivers
     stream.feed(*(file_ids(number) for number in range(len(steps) + 1)))
     job = Job(function, stream.source, stream.checkpoint)
-    with Reader(url) as reader:
+    with reader:
         for number, step in enumerate(steps):
             batches_before = _entries(ledger)
             with Driver(job, fault=step) as driver:

@@ -1,4 +1,4 @@
-"""A few rounds of the soak; ``make soak`` runs fifty on each database."""
+"""A few rounds of the soak; ``make soak`` runs fifty on each place."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from tests.acceptance.soak import soak
 SEED = 20261123
 
 
-@pytest.mark.parametrize(("place", "rounds"), [("sqlite_url", 3), ("postgres_url", 4), ("mariadb_url", 2)])
+@pytest.mark.parametrize(("place", "rounds"), [
+    ("sqlite_url", 3), ("postgres_url", 4), ("mariadb_url", 2), ("delta_path", 2),
+])  # fmt: skip
 def test_random_kills_lose_and_repeat_nothing(place, rounds, request, tmp_path: Path):
     report = soak(request.getfixturevalue(place), tmp_path, rounds=rounds, seed=SEED)
     assert report.is_clean, report

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import pytest
 from pyspark.sql import functions as F
 
 from foreachonce import DeltaSink, exactly_once
-from foreachonce.delta import view
+from foreachonce.delta import guard, view, write
 from foreachonce.delta.guard import APP_ID, METADATA, VERSION
+from foreachonce.sinks import delta
 from foreachonce.testing.contract import refused
 from foreachonce.testing.driver import Job
 
@@ -235,6 +237,64 @@ def test_commit_in_flight_of_a_run_that_was_replaced_fails(stream, table, tmp_pa
     assert "foreachonce.errors.Fenced" in other_driver.result()
     assert table.ids(table.ours) == [1, 2]
     assert [entry.seq for entry in sink.ledger.entries("s")] == [0, 1]
+
+
+# --- a commit is looked at before it is believed --------------------------------------------------------------------
+
+
+def test_commit_that_delta_skips_is_noticed(stream, table, monkeypatch):
+    """Another run makes its commit under the same guard first, with other rows."""
+    sink = DeltaSink(table.ours, stream="s")
+
+    def second(load, own, root):
+        entry = replace(own.entry, run_id="another", query_id="another")
+        write.write(load._replace(frame=load.frame.selectExpr("id + 10 as id", "value")), replace(own, entry=entry), root)
+        write.write(load, own, root)
+
+    stream.feed([1])
+    stream.run(sink)
+    stream.feed([2])
+    monkeypatch.setattr(delta, "write", second)
+    with refused("Fenced", "was replaced by run another"):
+        stream.run(sink)
+    assert table.ids(table.ours) == [1, 12]
+
+
+def test_commit_without_its_entry_is_noticed(stream, table, monkeypatch):
+    """As with a catalog or an extension that drops ``userMetadata``."""
+    sink = DeltaSink(table.ours, stream="s")
+    stream.feed([1])
+    stream.run(sink)
+    stream.feed([2])
+    with monkeypatch.context() as patch:
+        patch.setattr(write, "options", lambda own: {**guard.options(own), "userMetadata": ""})
+        with refused("LedgerError", "drops userMetadata", "RESTORE the version before", "another stream="):
+            stream.run(sink)
+    table.sql("RESTORE {} TO VERSION AS OF 0", table.ours)
+    stream.run(DeltaSink(table.ours, stream="s2"))
+    assert table.ids(table.ours) == [1, 2]
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_restore_amid_a_batch_is_noticed(stream, table, version):
+    """Delta lets an append through that began before a RESTORE: version 0 has no batch, 1 has one."""
+    sink = DeltaSink(table.ours, stream="s")
+    table.spark.sql(f"CREATE TABLE delta.`{table.ours}` (id bigint, value string) USING delta")
+
+    @exactly_once(sink)
+    def restoring(frame, batch_id):
+        table.sql(f"RESTORE {{}} TO VERSION AS OF {version}", table.ours)
+        return frame
+
+    stream.feed([1], [2])
+    stream.run(sink)
+    stream.feed([3])
+    for function in (restoring, sink):
+        with refused("LedgerError", "put back by RESTORE while batch 2", f"those of seq {version} to 1 are not"):
+            stream.run(function)
+    table.sql("RESTORE {} TO VERSION AS OF 2", table.ours)
+    stream.run(sink)
+    assert table.ids(table.ours) == [1, 2, 3]
 
 
 # --- what Delta forgets ---------------------------------------------------------------------------------------------

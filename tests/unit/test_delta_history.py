@@ -304,6 +304,15 @@ def test_copies_of_another_table_are_dropped(table, tmp_path):
     assert again.folder.names(copies_folder("s")) == []
 
 
+def test_copies_of_a_table_that_the_stream_wrote_anew_are_dropped(table, tmp_path):
+    table.write()
+    table.look()
+    table.lose(0)
+    again = Table(tmp_path)
+    again.write("other")
+    assert [entry.run_id for entry in again.look()[0]] == ["other"]
+
+
 def test_table_that_is_made_anew_in_the_same_process(table, tmp_path):
     table.write()
     table.look(known=table.known)
@@ -340,9 +349,11 @@ def test_batch_of_a_query_that_goes_on_is_told_by_the_head_alone(table):
 
 def test_greatest_batch_of_a_query_is_known_to_its_head(table):
     table.write()
+    table.write()
     log = table.log()
     query = next(walk.live(log)).entry.query_id
     assert walk.last_batch(log, query, 7) == 7
+    assert walk.last_batch(log, query, 0) == 1
     assert walk.last_batch(log, "another", 3) == 3
 
 
@@ -356,10 +367,19 @@ def test_commit_that_is_older_than_the_newest_is_found_by_its_guard(table):
 def test_entry_before_is_the_live_one(table):
     for _ in range(3):
         table.write()
-    assert walk.before(table.log(), 2).seq == 1
+    assert walk.seq_before(table.log(), 2) == 1
     table.restore(0)
-    assert walk.before(table.log(), 3).seq == 0
-    assert walk.before(table.log(), 0) is None
+    assert walk.seq_before(table.log(), 3) == 0
+    assert walk.seq_before(table.log(), 0) == -1
+
+
+def test_entry_before_is_unknown_where_it_is_not_kept(table):
+    table.write()
+    table.write()
+    table.look()
+    table.folder.delete(f"{copies_folder('s')}/{0:020}.json")
+    table.lose(0)
+    assert walk.seq_before(table.log(), 1) is None
 
 
 def test_restore_keeps_what_it_went_back_to(table):

@@ -8,7 +8,6 @@ not.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import dropwhile
 from typing import Protocol
 
 from foreachonce.delta.commit import Commit, Lost, Own, Restore
@@ -51,12 +50,8 @@ def live(history: History) -> Iterator[Own]:
     Raises:
         LedgerError: the newest one is not kept.
     """
-    version, has_head = history.newest, False
-    while version >= 0:
-        commit = history.commit(version)
-        if isinstance(commit, Restore):
-            version = history.restored(version)
-            continue
+    has_head = False
+    for version, commit in _way_back(history):
         if isinstance(commit, Lost):
             if not has_head:
                 raise LedgerError(_too_far_back(history, version))
@@ -64,6 +59,17 @@ def live(history: History) -> Iterator[Own]:
         if isinstance(commit, Own):
             yield commit
             has_head = True
+
+
+def _way_back(history: History) -> Iterator[tuple[int, Commit]]:
+    """The versions that led to the table as it is, the newest first."""
+    version = history.newest
+    while version >= 0:
+        commit = history.commit(version)
+        if isinstance(commit, Restore):
+            version = history.restored(version)
+            continue
+        yield version, commit
         version -= 1
 
 
@@ -87,10 +93,14 @@ def same_batch(history: History, query_id: str, batch_id: int) -> Entry | None:
     return None
 
 
-def before(history: History, guard: int) -> Entry | None:
-    """The live entry that the one committed under ``guard`` follows, as far back as any are kept."""
-    older = dropwhile(lambda own: own.guard >= guard, live(history))
-    return next((own.entry for own in older), None)
+def seq_before(history: History, guard: int) -> int | None:
+    """The seq of the live entry that the one committed under ``guard`` follows: -1 for none, None where that is not kept."""
+    for _, commit in _way_back(history):
+        if isinstance(commit, Lost):
+            return None
+        if isinstance(commit, Own) and commit.guard < guard:
+            return commit.entry.seq
+    return -1
 
 
 def last_batch(history: History, query_id: str, batch_id: int) -> int:

@@ -114,20 +114,18 @@ class DeltaLedger:
         entry = own.entry
         with self._log(entry.stream) as (log, _):
             found = walk.newest_own(log, up_to=own.guard)
-            before = walk.before(log, own.guard)
+            _check_follows(log, found)
         if found is None or found.guard != own.guard:
             raise LedgerError(
-                f"stream {entry.stream!r}: Delta took the rows of batch {entry.batch_id}, but {self!r} has no commit with "
-                f"their entry (guard {own.guard}); is there a catalog or an extension that drops userMetadata? Look at the "
-                "table's newest version: RESTORE the one before it, or the rows will be written again."
+                f"stream {entry.stream!r}: Delta took batch {entry.batch_id} under guard {own.guard}, but {self!r} has no "
+                "entry with that guard; is there a catalog or an extension that drops userMetadata? Do away with it, RESTORE "
+                "the version before the batch's rows, and give the sink another stream=: this one's guard is used up."
             )
         if found.entry.run_id != entry.run_id:
             raise Conflict(
                 f"stream {entry.stream!r}: Delta has skipped the commit with guard {own.guard}, which run "
                 f"{found.entry.run_id} has used. Nothing was written."
             )
-        if before is not None and before.seq != entry.seq - 1:
-            raise LedgerError(_put_back_amid(self, entry, before))
         return found.entry
 
     def streams(self) -> list[str]:
@@ -176,8 +174,9 @@ class DeltaLedger:
 
 def _found(log: Log, known: Known, epoch: Epoch) -> Found:
     is_held = _is_held(known, walk.newest_own(log), epoch)
-    newest = next((own.entry for own in walk.live(log)), None)
-    return Found(newest, walk.same_batch(log, epoch.query_id, epoch.batch_id), is_held)
+    newest = next(walk.live(log), None)
+    _check_follows(log, newest)
+    return Found(newest and newest.entry, walk.same_batch(log, epoch.query_id, epoch.batch_id), is_held)
 
 
 def _is_held(known: Known, newest: Own | None, epoch: Epoch) -> bool:
@@ -208,12 +207,24 @@ def _explain(epoch: Epoch, newest: Own | None) -> str:
     return text
 
 
-def _put_back_amid(ledger: DeltaLedger, entry: Entry, before: Entry) -> str:
-    return (
-        f"stream {entry.stream!r}: {ledger!r} was put back by RESTORE while batch {entry.batch_id} (seq {entry.seq}) was "
-        f"written. That batch is in the table now, those after seq {before.seq} up to it are not. Stop the query, RESTORE "
-        "once more to the version before this batch, and let the checkpoint follow."
-    )
+def _check_follows(log: Log, own: Own | None) -> None:
+    """Refuse a table that was put back while a batch was written: Delta lets the batch through all the same.
+
+    Asked at each look, since a restarted query would take the batch for a replay, and never say so again.
+    """
+    if own is None:
+        return
+    try:
+        seq = walk.seq_before(log, own.guard)
+    except LedgerError:
+        return  # what is older than a known entry need not be known
+    if seq is not None and seq != own.entry.seq - 1:
+        raise LedgerError(
+            f"{log.name} was put back by RESTORE while batch {own.entry.batch_id} was written: that batch, seq "
+            f"{own.entry.seq}, is in the table, and those of seq {seq + 1} to {own.entry.seq - 1} are not. Stop the query and "
+            "RESTORE the version from before that RESTORE; the batch is then written again. Or RESTORE the version before the "
+            "batch, and put the checkpoint back with it."
+        )
 
 
 def _active() -> SparkSession | None:
