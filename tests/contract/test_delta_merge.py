@@ -113,6 +113,13 @@ def test_column_that_the_table_lacks_is_refused_or_added(merged):
     assert merged.rows() == [(1, 1)]
 
 
+def test_column_that_the_frame_lacks_is_refused_or_left_as_it_is(merged):
+    merged([(1, 1, "a"), (2, 2, "b")], schema="id bigint, amount int, day string")
+    with refused("FrameError", "['day']", "merge_schema=True"):
+        merged([(1, 9)], schema="id bigint, amount int")
+    assert merged([(1, 9)], schema="id bigint, amount int", merge_schema=True) == [(1, 9, "a"), (2, 2, "b")]
+
+
 def test_column_that_the_table_lacks_is_added(merged):
     merged([(1, 1), (2, 2)], schema="id bigint, amount int")
     more = {"schema": "id bigint, amount int, day string", "merge_schema": True, "skip_unchanged": True}

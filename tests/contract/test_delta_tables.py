@@ -105,7 +105,24 @@ def test_tables_say_what_holds(shop):
     assert "table by table" in str(shop.tables.sinks[0])
     with pytest.raises(ConfigurationError, match="names no table"):
         DeltaTables()
-    with pytest.raises(ConfigurationError, match="twice"):
-        DeltaTables("/a", "/a")
+    assert "table by table" in str(shop.tables)
     with pytest.raises(ConfigurationError, match="must take"):
         exactly_once(shop.tables)(lambda df, batch_id: df)
+
+
+@pytest.mark.parametrize("again", ["/a/b", "/a/b/", "/a//b", "delta.`/a/b`", "file:/a/b", "file:///a/b"])
+def test_table_that_is_named_twice_is_refused(again):
+    with pytest.raises(ConfigurationError, match="twice"):
+        DeltaTables("/a/b", again)
+
+
+def test_path_and_name_of_one_table_are_refused(stream, spark, tmp_path, shop):
+    spark.sql(f"CREATE TABLE same (id bigint) USING delta LOCATION '{tmp_path / 'same'}'")
+    shop.tables = DeltaTables("same", str(tmp_path / "same"), stream="s")
+    try:
+        stream.feed([1])
+        with refused("ConfigurationError", "twice", "Nothing was written"):
+            stream.run(shop.function())
+        assert spark.table("same").count() == 0
+    finally:
+        spark.sql("DROP TABLE same")

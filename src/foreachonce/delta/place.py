@@ -18,7 +18,7 @@ def is_path(place: str) -> bool:
 
 
 def check_place(place: object) -> str:
-    """Refuse what is neither a path nor a table's name.
+    """A path or a table's name, a path always in the same form; anything else is refused.
 
     Raises:
         ConfigurationError: saying what would do.
@@ -28,7 +28,9 @@ def check_place(place: object) -> str:
             f"path_or_table={place!r} must be a path such as '/data/orders' or 's3a://bucket/orders', or a table's name such"
             " as 'shop.orders'."
         )
-    return place
+    named = re.fullmatch(r"(?i)delta\.`(.+)`", place)
+    bare = named[1] if named else place
+    return re.sub(r"(?<![:/])/{2,}", "/", bare).rstrip("/") or "/" if is_path(bare) else bare
 
 
 def shown(place: str) -> str:

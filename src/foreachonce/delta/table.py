@@ -59,7 +59,7 @@ def check_target(target: Target) -> None:
 
 
 def check_columns(target: Target, columns: Sequence[str], existing: Sequence[str]) -> None:
-    """Refuse a frame that lacks a key, or has columns that the table lacks: MERGE would drop them without a word.
+    """Refuse a frame that lacks a key, or whose columns are not the table's: MERGE would drop some without a word.
 
     Args:
         target: what the user asked for.
@@ -79,6 +79,12 @@ def check_columns(target: Target, columns: Sequence[str], existing: Sequence[str
         raise FrameError(
             f"{where}: it lacks the frame's columns {extra}; drop them from the frame, or give the sink merge_schema=True "
             "to add them. Nothing was written."
+        )
+    lacking = [name for name in existing if name.lower() not in names]
+    if lacking and target.mode == "merge" and not target.merge_schema:
+        raise FrameError(
+            f"{where}: the frame lacks the table's columns {lacking}; add them to the frame, or give the sink "
+            "merge_schema=True, which leaves them as they are. Nothing was written."
         )
 
 

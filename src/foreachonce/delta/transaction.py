@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from foreachonce.delta.place import shown
+from foreachonce.delta.place import check_place, shown
 from foreachonce.delta.table import UPDATE, Target, check_target
 from foreachonce.errors import ConfigurationError
 from foreachonce.keywords import flags, names, texts
@@ -51,7 +51,9 @@ class DeltaTransaction:
             EpochError: at once: the frame is a stream.
         """
         flags(merge_schema=merge_schema)
-        self._add(frame, Target(table, partition_by=names("partition_by", partition_by), merge_schema=merge_schema))
+        self._add(
+            frame, Target(check_place(table), partition_by=names("partition_by", partition_by), merge_schema=merge_schema)
+        )
 
     def merge(
         self,
@@ -76,7 +78,7 @@ class DeltaTransaction:
         flags(merge_schema=merge_schema, skip_unchanged=skip_unchanged)
         texts(when_matched=when_matched, delete_when=delete_when)
         target = Target(
-            table,
+            check_place(table),
             "merge",
             names("key", key),
             names("order_by", order_by),

@@ -117,9 +117,9 @@ class DeltaLedger:
             _check_follows(log, found)
         if found is None or found.guard != own.guard:
             raise LedgerError(
-                f"stream {entry.stream!r}: Delta took batch {entry.batch_id} under guard {own.guard}, but {self!r} has no "
-                "entry with that guard; is there a catalog or an extension that drops userMetadata? Do away with it, RESTORE "
-                "the version before the batch's rows, and give the sink another stream=: this one's guard is used up."
+                f"stream {entry.stream!r}: Delta took batch {entry.batch_id} under guard {own.guard}, but {self!r} has "
+                "no entry with that guard; is there a catalog or an extension that drops userMetadata? Do away with it, "
+                "RESTORE the version before the batch's rows, and give the sink another stream=: this one's guard is used up."
             )
         if found.entry.run_id != entry.run_id:
             raise Conflict(
@@ -130,7 +130,7 @@ class DeltaLedger:
 
     def streams(self) -> list[str]:
         """The names of all streams that have written the table."""
-        root = self._root()
+        root = self.root()
         return [] if root is None else sorted(streams(self._folder(root)))
 
     def head(self, stream: str) -> Entry | None:
@@ -149,7 +149,7 @@ class DeltaLedger:
 
     @contextmanager
     def _log(self, stream: str) -> Iterator[tuple[Log, Known]]:
-        root = self._root()
+        root = self.root()
         with _lock:
             known = _known.setdefault((self.place, stream), Known())
             witness = NewestState(_active(), root or "", app_id(stream))
@@ -157,7 +157,7 @@ class DeltaLedger:
             yield log, known
             log.keep_copies()
 
-    def _root(self) -> str | None:
+    def root(self) -> str | None:
         """The table's path; None where a catalog does not have the table."""
         return self.place if is_path(self.place) else location(_session(), self.place)
 
@@ -167,7 +167,7 @@ class DeltaLedger:
         spark = _active()
         if spark is not None:
             return HadoopFolder(spark, root)
-        if root.startswith(("/", "file:")):
+        if "://" not in root or root.startswith("file://"):
             return LocalFolder(root)
         raise SinkUnavailable(f"{shown(root)}: no Spark session is running, and without one only local tables can be read.")
 
@@ -176,7 +176,8 @@ def _found(log: Log, known: Known, epoch: Epoch) -> Found:
     is_held = _is_held(known, walk.newest_own(log), epoch)
     newest = next(walk.live(log), None)
     _check_follows(log, newest)
-    return Found(newest and newest.entry, walk.same_batch(log, epoch.query_id, epoch.batch_id), is_held)
+    head = None if newest is None else newest.entry
+    return Found(head, walk.same_batch(log, epoch.query_id, epoch.batch_id), is_held)
 
 
 def _is_held(known: Known, newest: Own | None, epoch: Epoch) -> bool:
@@ -221,9 +222,9 @@ def _check_follows(log: Log, own: Own | None) -> None:
     if seq is not None and seq != own.entry.seq - 1:
         raise LedgerError(
             f"{log.name} was put back by RESTORE while batch {own.entry.batch_id} was written: that batch, seq "
-            f"{own.entry.seq}, is in the table, and those of seq {seq + 1} to {own.entry.seq - 1} are not. Stop the query and "
-            "RESTORE the version from before that RESTORE; the batch is then written again. Or RESTORE the version before the "
-            "batch, and put the checkpoint back with it."
+            f"{own.entry.seq}, is in the table, and those of seq {seq + 1} to {own.entry.seq - 1} are not. Stop the query "
+            "and RESTORE the version from before that RESTORE; the batch is then written again. Or RESTORE the version "
+            "before the batch, and put the checkpoint back with it."
         )
 
 

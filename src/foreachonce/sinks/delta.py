@@ -82,7 +82,7 @@ class DeltaSink:
         flags(merge_schema=merge_schema, skip_unchanged=skip_unchanged)
         self.ledger = DeltaLedger(path_or_table, trust=on_mismatch == "write")
         self._target = Target(
-            place=path_or_table,
+            place=self.ledger.place,
             mode=mode,
             key=names("key", key),
             order_by=names("order_by", order_by),
@@ -162,19 +162,34 @@ class DeltaTables:
     ) -> None:
         if not tables:
             raise ConfigurationError("DeltaTables() names no table; name each that the function writes.")
-        if twice := [table for table in tables if tables.count(table) > 1]:
-            raise ConfigurationError(f"DeltaTables(...) names {shown(twice[0])!r} twice.")
         self.sinks = tuple(
             _OneOfMany(table, stream=stream, on_mismatch=on_mismatch, checkpoint=checkpoint) for table in tables
         )
+        _refuse_twice([sink.ledger.place for sink in self.sinks])
 
     def __repr__(self) -> str:
         tables = ", ".join(repr(shown(sink.ledger.place)) for sink in self.sinks)
         return f"DeltaTables({tables}, stream={self.sinks[0].stream!r})"
 
+    def __str__(self) -> str:
+        return f"Delta tables {', '.join(shown(sink.ledger.place) for sink in self.sinks)}: {self.sinks[0].guarantee}"
+
     def transaction(self) -> DeltaTransaction:
-        """What a function of three parameters gets as ``tx``."""
+        """What a function of three parameters gets as ``tx``.
+
+        Raises:
+            ConfigurationError: a path and a name are the same table.
+        """
+        _refuse_twice([place for sink in self.sinks if (place := sink.ledger.root()) is not None])
         return DeltaTransaction([sink.ledger.place for sink in self.sinks])
+
+
+def _refuse_twice(places: Sequence[str]) -> None:
+    """Refuse one table for two: its second commit of a batch would be taken for a replay."""
+    bare = [place.removeprefix("file:").replace("///", "/") for place in places]
+    for place in bare:
+        if bare.count(place) > 1:
+            raise ConfigurationError(f"DeltaTables(...) names {shown(place)!r} twice. Nothing was written.")
 
 
 class _OneOfMany(DeltaSink):
