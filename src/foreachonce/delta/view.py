@@ -119,7 +119,8 @@ class DeltaLedger:
             raise LedgerError(
                 f"stream {entry.stream!r}: Delta took batch {entry.batch_id} under guard {own.guard}, but {self!r} has "
                 "no entry with that guard; is there a catalog or an extension that drops userMetadata? Do away with it, "
-                "RESTORE the version before the batch's rows, and give the sink another stream=: this one's guard is used up."
+                "RESTORE the version before the batch's rows, and give the sink another stream=: this one's guard is "
+                "used up."
             )
         if found.entry.run_id != entry.run_id:
             raise Conflict(
