@@ -20,7 +20,8 @@ from foreachonce.entry import Entry, Found
 from foreachonce.epoch import Epoch
 from foreachonce.errors import Conflict, Fenced, LedgerError, SinkUnavailable
 from foreachonce.spark.delta import NewestState, location, require_delta
-from foreachonce.spark.folder import HadoopFolder
+from foreachonce.spark.folder import ConnectFolder, HadoopFolder
+from foreachonce.spark.resolve import is_connect
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -153,8 +154,9 @@ class DeltaLedger:
         root = self.root()
         with _lock:
             known = _known.setdefault((self.place, stream), Known())
-            witness = NewestState(_active(), root or "", app_id(stream))
-            log = Log(stream, self._folder(root), known, witness, trust=self._trust)
+            folder = self._folder(root)
+            witness = NewestState(_active(), folder, app_id(stream))
+            log = Log(stream, folder, known, witness, trust=self._trust)
             yield log, known
             log.keep_copies()
 
@@ -167,7 +169,7 @@ class DeltaLedger:
             return NoFolder(self.place)
         spark = _active()
         if spark is not None:
-            return HadoopFolder(spark, root)
+            return ConnectFolder(spark, root) if is_connect(spark) else HadoopFolder(spark, root)
         if "://" not in root or root.startswith("file://"):
             return LocalFolder(root)
         raise SinkUnavailable(f"{shown(root)}: no Spark session is running, and without one only local tables can be read.")

@@ -12,7 +12,7 @@ from foreachonce.delta.table import Target, check_columns
 from foreachonce.delta.transaction import Load
 from foreachonce.errors import FrameError
 from foreachonce.spark.delta import append, append_nothing, make_table, translated
-from foreachonce.spark.delta_merge import best_of_each_key, materialized, wrong_key
+from foreachonce.spark.delta_merge import best_of_each_key, materialized, refuse_merge_on_connect, wrong_key
 from foreachonce.spark.delta_merge import merge as merge_into
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def _append(frame: DataFrame, target: Target, own: Own) -> None:
 
 
 def _merge(frame: DataFrame, target: Target, own: Own, root: str | None) -> None:
+    refuse_merge_on_connect(frame)
     existing = _columns(frame, root)
     check_columns(target, frame.columns, existing)
     if target.order_by:

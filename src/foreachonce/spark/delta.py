@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from foreachonce.delta.log import LOG, Folder
 from foreachonce.delta.place import shown
 from foreachonce.errors import ConfigurationError, Conflict, ForeachOnceError, FrameError
 from foreachonce.spark.frames import job_error, told
@@ -131,29 +133,42 @@ def _translate(error: Exception, place: str) -> ForeachOnceError:
 
 
 class NewestState:
-    """What Delta's newest snapshot of a table tells; see :class:`~foreachonce.delta.log.Witness`. Classic Spark only."""
+    """What Delta's newest checkpoint and snapshot of a table tell; see :class:`~foreachonce.delta.log.Witness`.
 
-    def __init__(self, spark: SparkSession | None, root: str, app_id: str) -> None:
-        self._spark, self._root, self._app_id = spark, root, app_id
+    Source of the checkpoints' form: PROTOCOL.md of delta-io/delta, "Checkpoints".
+    """
+
+    def __init__(self, spark: SparkSession | None, folder: Folder, app_id: str) -> None:
+        self._spark, self._folder, self._app_id = spark, folder, app_id
 
     def guard(self) -> int:
-        """The ``txn`` version of the application id; -1 where there is none."""
-        session: Any = self._session()._jsparkSession  # type: ignore[attr-defined, unused-ignore]
-        jvm: Any = self._session().sparkContext._jvm
-        # Not a public interface of Delta's, and there is none for this. It is asked only where commit files are gone.
-        snapshot = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(session, self._root).unsafeVolatileSnapshot()
-        found = snapshot.transactions().get(self._app_id)
-        return int(found.get()) if found.isDefined() else -1
+        """The ``txn`` version of the application id in the newest checkpoint; -1 where there is none."""
+        from pyspark.sql import functions as F
+
+        found = -1
+        for name in _newest_checkpoint(self._folder.names(LOG)):
+            form = "json" if name.endswith(".json") else "parquet"
+            actions = self._session().read.format(form).load(f"{self._folder.root}/{LOG}/{name}")
+            if "txn" in actions.columns:
+                row = actions.where(F.col("txn.appId") == self._app_id).agg(F.max("txn.version")).first()
+                found = max(found, -1 if row is None or row[0] is None else int(row[0]))
+        return found
 
     def has_file(self, paths: tuple[str, ...]) -> bool:
         """Whether one of the data files belongs to the newest state."""
-        files = self._session().read.format("delta").load(self._root).inputFiles()
+        files = self._session().read.format("delta").load(self._folder.root).inputFiles()
         return any(file.endswith(path) for file in files for path in paths)
 
     def _session(self) -> SparkSession:
         if self._spark is None:
             raise ConfigurationError(
-                f"{self._root}: Delta's log clean-up has removed commit files, and only a Spark session with Delta can tell "
-                "what they were; start one."
+                f"{shown(self._folder.root)}: Delta's log clean-up has removed commit files, and only a Spark session with "
+                "Delta can tell what they were; start one."
             )
         return self._spark
+
+
+def _newest_checkpoint(names: Sequence[str]) -> list[str]:
+    """The files of the newest checkpoint, in whichever of Delta's forms; none where there is no checkpoint."""
+    checkpoints = sorted(name for name in names if re.fullmatch(r"\d{20}\.checkpoint\.(.+\.)?(parquet|json)", name))
+    return [name for name in checkpoints if name[:20] == checkpoints[-1][:20]]

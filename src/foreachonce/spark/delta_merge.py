@@ -14,8 +14,10 @@ from operator import or_
 from typing import TYPE_CHECKING, Any
 
 from foreachonce.delta.merge import Clause
+from foreachonce.errors import ConfigurationError
 from foreachonce.spark.files import java_class
 from foreachonce.spark.frames import backticked
+from foreachonce.spark.resolve import is_connect
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -47,6 +49,20 @@ def _with(builder: Any, clause: Clause) -> Any:
         return builder.whenNotMatched(*condition).insertAll()
     matched = builder.whenMatched(*condition)
     return matched.delete() if clause.action == "delete" else matched.updateAll()
+
+
+def refuse_merge_on_connect(frame: DataFrame) -> None:
+    """Refuse a frame of Spark Connect, whose session is also that of the user's other queries.
+
+    Raises:
+        ConfigurationError: naming what does go.
+    """
+    if is_connect(frame):
+        raise ConfigurationError(
+            "mode='merge' into a Delta table does not go on Spark Connect: Delta takes MERGE's guard from the session's "
+            "settings, which other queries of the session would see. Append there, or merge in a classic session. Nothing "
+            "was written."
+        )
 
 
 @contextmanager

@@ -44,14 +44,14 @@ class ConnectFiles:
 
     def text(self, path: str) -> str | None:
         """The text of a file, None where there is none."""
-        with _missing_is_fine() as found:
+        with missing_is_fine() as found:
             row = self._spark.read.text(f"{self.root}/{path}", wholetext=True).first()
             found.append("" if row is None else str(row[0]))
         return found[0] if found else None
 
     def exists(self, path: str) -> bool:
         """Whether the folder is there; the analysis of a read tells, no job runs."""
-        with _missing_is_fine() as found:
+        with missing_is_fine() as found:
             reader = self._spark.read.format("binaryFile").option("recursiveFileLookup", "true")
             found.append(str(reader.load(f"{self.root}/{path}").schema))
         return bool(found)
@@ -65,7 +65,7 @@ def java_class(jvm: Any, name: str) -> Any:
 
 
 @contextmanager
-def _missing_is_fine() -> Iterator[list[str]]:
+def missing_is_fine() -> Iterator[list[str]]:
     """Yield a list that stays empty where Spark does not find the path."""
     from pyspark.errors import AnalysisException
 

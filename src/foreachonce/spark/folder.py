@@ -1,17 +1,20 @@
-"""A table's folder, read and written through Hadoop's file systems in the driver's JVM: no Spark job."""
+"""A table's folder, on any file system that Spark reads."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from foreachonce.spark.files import java_class
+from foreachonce.spark.files import java_class, missing_is_fine
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 
 class HadoopFolder:
-    """See :class:`~foreachonce.delta.log.Folder`."""
+    """Read and written through Hadoop's file systems in the driver's JVM: no Spark job.
+
+    See :class:`~foreachonce.delta.log.Folder`.
+    """
 
     def __init__(self, spark: SparkSession, root: str) -> None:
         self.root = root
@@ -61,3 +64,46 @@ class HadoopFolder:
     def delete(self, path: str) -> None:
         """Delete a file, if it is there."""
         self._system.delete(self._path(self.root, path), False)
+
+
+class ConnectFolder:
+    """Read and written through a Spark Connect session: a small Spark job for each file.
+
+    A file is written as a folder of one part, which reads like a file, and is not deleted: a session offers no way to.
+    """
+
+    def __init__(self, spark: SparkSession, root: str) -> None:
+        self.root = root
+        self._spark = spark
+
+    def lines(self, path: str, limit: int | None = None) -> list[str] | None:
+        """A file's first lines, or all; None where there is no such file."""
+        with missing_is_fine() as found:
+            row = self._spark.read.text(f"{self.root}/{path}", wholetext=True).first()
+            found.append("" if row is None else str(row[0]))
+        return found[0].split("\n")[:limit] if found else None
+
+    def stamp(self, path: str) -> str | None:
+        """What differs once a file was written anew; None where there is no such file."""
+        with missing_is_fine() as found:
+            row = self._files(path).select("length", "modificationTime").first()
+            found.append(str(row))
+        return found[0] if found else None
+
+    def names(self, path: str) -> list[str]:
+        """The names of the files in a folder; empty where there is none."""
+        with missing_is_fine() as found:
+            found += [str(row[0]) for row in self._files(path).select("path").collect()]
+        return sorted({place.split(f"/{path}/", 1)[1].split("/")[0] for place in found})
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file, in place of one that is there."""
+        frame = self._spark.createDataFrame([(text,)], "value string").coalesce(1)
+        frame.write.mode("overwrite").text(f"{self.root}/{path}")
+
+    def delete(self, path: str) -> None:
+        """Nothing: the file stays."""
+
+    def _files(self, path: str) -> DataFrame:
+        reader = self._spark.read.format("binaryFile").option("recursiveFileLookup", "true")
+        return reader.load(f"{self.root}/{path}")
