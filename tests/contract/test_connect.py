@@ -14,7 +14,10 @@ import pytest
 
 FOLDER = Path(__file__).parent.parent / "connect"
 
-CHOSEN = "first_write or replay_is or lost_checkpoint_is_refused or transaction or function or fan_out or asks_for_it or append_replay or merge_is_refused"
+CHOSEN = (
+    "first_write or replay_is or lost_checkpoint_is_refused or transaction or function or fan_out or asks_for_it "
+    "or append_replay or merge_is_refused"
+)
 
 
 @pytest.mark.timeout(900)
