@@ -492,8 +492,8 @@ MUTANTS = [
     Mutant(
         "delta-one-row-a-key",
         "spark/delta_merge.py",
-        ".where(check)",
-        "",
+        'F.col("foreachonce_count") > 1',
+        "F.lit(False)",
         (f"{DELTA_MERGE}::test_key_that_comes_twice_is_refused",),
     ),
 ]
