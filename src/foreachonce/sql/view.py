@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from functools import cache
+from time import sleep
 
 from sqlalchemy.engine import URL, Connection
 
 from foreachonce.entry import Entry, Found, Intent, Run
 from foreachonce.epoch import Epoch
-from foreachonce.errors import ConfigurationError, LedgerError, WriteFailed
+from foreachonce.errors import CommitInDoubt, ConfigurationError, LedgerError, WriteFailed
 from foreachonce.keywords import texts
 from foreachonce.sql import fence, intents, ledger
 from foreachonce.sql.batch import Batch
@@ -21,6 +22,8 @@ from foreachonce.sql.url import parse_url, shown
 
 # Spark's default for how many batches it keeps in a checkpoint, and so can run again.
 MIN_KEPT = 100
+# Seconds between two tries to make the ledger beside another process.
+_PAUSES = (0.1, 0.3, 1.0)
 
 
 class SqlLedger:
@@ -184,17 +187,22 @@ def _check_what_stays(keep: object, older_than: object) -> None:
 
 @cache
 def _identity(database: Database, url: URL, schema: str | None) -> str:
-    """The ledger's identity, after it was made and its version checked; once in a process."""
-    if (found := _made(database, url, schema)) is not None:
-        return found
-    try:
-        with database.writing(url) as connection:
-            return create(connection, database, schema)
-    except WriteFailed as error:
-        # Where nothing but the tables' names keeps two processes apart, the other one was first.
+    """The ledger's identity, after it was made and its version checked; once in a process.
+
+    Where nothing but the tables' names keeps two processes apart, whoever comes second is refused, in each driver's own
+    words, and looks again: the other one may be between two of its tables.
+    """
+    pauses = iter(_PAUSES)
+    while True:
         if (found := _made(database, url, schema)) is not None:
             return found
-        raise LedgerError(f"{LEDGER} cannot be made: {error}") from None
+        try:
+            with database.writing(url) as connection:
+                return create(connection, database, schema)
+        except (WriteFailed, CommitInDoubt) as error:
+            if (pause := next(pauses, None)) is None:
+                raise LedgerError(f"{LEDGER} cannot be made: {error}") from None
+            sleep(pause)
 
 
 def _made(database: Database, url: URL, schema: str | None) -> str | None:
