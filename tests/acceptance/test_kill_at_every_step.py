@@ -70,12 +70,13 @@ def test_a_kill_at_any_step_loses_and_repeats_nothing(place, path, steps, reques
 
 def test_a_kill_at_any_step_of_a_transaction(postgres_url, tmp_path: Path):
     write = exactly_once(JdbcSink(postgres_url, stream="s", path="direct"))(orders_and_count)
-    _kill_at(STAGED_POINTS, write, write.sinks[0].ledger, SqlReader(postgres_url), tmp_path)
+    steps = ("rows-staged", "rows-written", "entry-written")  # those between differ in nothing from one table's
+    _kill_at(steps, write, write.sinks[0].ledger, SqlReader(postgres_url), tmp_path)
     with sa.create_engine(parse_url(postgres_url), poolclass=sa.NullPool).connect() as connection:
         batches = connection.execute(sa.text("select batch from batches order by batch")).scalars().all()
         left = connection.execute(sa.text("select tablename from pg_tables where tablename like 'foreachonce_stage%'"))
         assert len({name.split("_")[3] for (name,) in left}) == 1, "stages of an earlier run are left"
-    assert batches == list(range(len(STAGED_POINTS) + 1))
+    assert batches == list(range(len(steps) + 1))
 
 
 def test_a_kill_at_any_step_of_a_function(sqlite_url, tmp_path: Path):
@@ -92,8 +93,8 @@ def test_a_kill_at_any_step_of_a_delta_commit(delta_path, tmp_path: Path):
 def test_a_kill_between_two_delta_tables(delta_path, tmp_path: Path):
     merged = str(tmp_path / "merged")
     write = exactly_once(DeltaTables(delta_path, merged, stream="s"))(partial(two_tables, tables=(delta_path, merged)))
-    # The second driver has nothing to do in the first table, so it is in the second one that it and the third are killed.
-    steps = ("entry-copied", "commit-begun", "committed", "entry-copied")
+    # The second driver has nothing to do in the first table, so it is in the second one that it is killed.
+    steps = ("entry-copied", "committed")
     _kill_at(steps, write, Untouched(delta_path), DeltaReader(delta_path), tmp_path)
     reader = DeltaReader(merged)
     reader.look()

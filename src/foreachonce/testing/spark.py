@@ -25,6 +25,9 @@ SMALL = {
     # Small Arrow batches, so that a small frame still is several of them.
     "spark.sql.execution.arrow.maxRecordsPerBatch": "50",
     "spark.log.level": "ERROR",
+    # A frame of some rows is read faster than code for it is compiled.
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
 
 
@@ -62,6 +65,8 @@ def state_store(spark: SparkSession, provider: str) -> Iterator[None]:
 def _start(builder: SparkSession.Builder, settings: dict[str, str]) -> SparkSession:
     # Python's workers get the environment that this process has when Java starts.
     os.environ.setdefault(VARIABLE, mkdtemp(prefix="foreachonce-faults-"))
+    # A session of some minutes pays for the optimizing compiler, and does not live to see it pay back.
+    os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
     # Otherwise the executors run the first python3 on the path, which may not have this library.
     os.environ["PYSPARK_PYTHON"] = sys.executable
     for key, value in settings.items():
