@@ -187,35 +187,40 @@ def held_up(frame, batch_id, gate: Path):
     return frame.mapInArrow(wait_at(gate), frame.schema)
 
 
-def test_merges_guard_is_seen_by_no_other_writer_of_the_session(stream, table, tmp_path):
-    seen = {}
+def test_merges_guard_is_seen_by_no_other_writer_of_the_session(stream, table):
+    """While batches are merged, and after, others write by the batch's own session and by the user's."""
+    seen, is_over, sessions = [], threading.Event(), [table.spark]
+
+    def write_by_each():
+        for session in tuple(sessions):
+            session.range(3).write.format("delta").mode("append").save(table.plain)
+            session.sql(f"DELETE FROM delta.`{table.plain}` WHERE id = 1")
+            seen.extend(session.conf.get(name, None) for name in (APP_ID, VERSION, METADATA))
+
+    def write_all_the_time():
+        while not is_over.is_set():
+            write_by_each()
+
+    writer = threading.Thread(target=write_all_the_time)
 
     @exactly_once(DeltaSink(table.ours, stream="s", mode="merge", key="id"))
-    def slowly(frame, batch_id):
-        if batch_id == 0:
-            return frame
-        thread = threading.Thread(target=meanwhile, args=(frame.sparkSession,))
-        thread.start()
-        seen["thread"] = thread
-        return held_up(frame, batch_id, tmp_path)
+    def write(frame, batch_id):
+        if batch_id == 1:
+            sessions.append(frame.sparkSession)
+            writer.start()
+        return frame
 
-    def meanwhile(session):
-        while not (tmp_path / "begun").exists():
-            time.sleep(0.01)
-        try:
-            for each in (session, table.spark):
-                each.range(3).write.format("delta").mode("append").save(table.plain)
-                each.sql(f"DELETE FROM delta.`{table.plain}` WHERE id = 1")
-                seen.setdefault("settings", []).extend(each.conf.get(name, None) for name in (APP_ID, VERSION, METADATA))
-        finally:
-            (tmp_path / "open").touch()
-
-    stream.feed([1], [1, 2])
-    stream.run(slowly)
-    seen["thread"].join()
-    assert table.ids(table.ours) == [1, 2]
-    assert seen["settings"] == [None] * 6
-    assert [commit.userMetadata for commit in table.history(table.plain)] == [None] * 4
+    stream.feed([1], [1, 2], [3])
+    try:
+        stream.run(write)
+    finally:
+        is_over.set()
+    writer.join()
+    write_by_each()
+    assert table.ids(table.ours) == [1, 2, 3]
+    assert len(seen) >= 9
+    assert set(seen) == {None}
+    assert {commit.userMetadata for commit in table.history(table.plain)} == {None}
     assert '"txn"' not in "".join(file.read_text() for file in Path(table.plain, "_delta_log").glob("*.json"))
 
 
