@@ -83,6 +83,7 @@ def write_once(sink: Sink[Work], epoch: Epoch, prepare: Prepare[Work]) -> Outcom
     except ForeachOnceError as error:
         return _settle(sink, error, epoch)
     log.info("stream %r: batch %d written, %s rows (seq %d)", epoch.stream, epoch.batch_id, count, decided.seq)
+    _warn_of_mismatch(decided)
     return "written"
 
 
@@ -114,6 +115,7 @@ def _settle(sink: Sink[Work], error: ForeachOnceError, epoch: Epoch) -> Outcome:
     if isinstance(decision, Skip):
         if decision.entry.run_id == epoch.run_id:
             log.warning("stream %r: batch %d was committed though its reply was lost", epoch.stream, epoch.batch_id)
+            _warn_of_mismatch(decision.entry)
             return "written"
         return _skip(sink, decision.entry, epoch)
     if isinstance(decision, Refuse) and sink.on_mismatch == "raise":
@@ -140,5 +142,11 @@ def _reason_to_refuse_or_write(sink: Sink[Work], decision: Write | Refuse, epoch
     # A batch that has an entry cannot get a second one: only a new place in the chain can be chosen.
     if sink.on_mismatch == "raise" or decision.reason == "changed":
         raise Mismatch(explain(decision, epoch))
-    log.warning("stream %r: batch %d written, on_mismatch='write': %s", epoch.stream, epoch.batch_id, decision.reason)
     return f"{ON_MISMATCH}: {decision.reason}"
+
+
+def _warn_of_mismatch(committed: Entry) -> None:
+    """Say in the log that a batch was written in spite of a mismatch; only once it is committed."""
+    if committed.decision.startswith(ON_MISMATCH):
+        where = (committed.stream, committed.batch_id, committed.seq)
+        log.warning("stream %r: batch %d (seq %d) was written in spite of a mismatch: %s", *where, committed.decision)
