@@ -15,6 +15,12 @@ _WHAT: dict[Reason, str] = {
     "unordered": "its start cannot be compared with the place where the ledger ends",
 }
 
+_GO_ON = (
+    '  To go on from here in spite of it, start once with on_mismatch="write": this batch is written, whatever the sink\n'
+    "  holds of it already, and its entry says so. Those that follow line up with it and are written as usual, also rows\n"
+    "  that the sink holds already."
+)
+
 
 def explain(refused: Refuse, epoch: Epoch) -> str:
     """The message of a :class:`~foreachonce.errors.Mismatch`."""
@@ -24,32 +30,43 @@ def explain(refused: Refuse, epoch: Epoch) -> str:
         f"  this batch: query {epoch.query_id}, batch {epoch.batch_id}, run {epoch.run_id},\n"
         f"              offsets {_span(epoch.position.starts, epoch.position.ends)}\n"
         f"  the ledger: query {entry.query_id}, batch {entry.batch_id}, run {entry.run_id}, seq {entry.seq},\n"
-        f"              offsets {_span(entry.position.starts, entry.position.ends)}\n"
+        f"              offsets {_span(entry.position.starts, entry.position.ends)},\n"
+        f"              sink {entry.sink}\n"
         f"{_mend(refused.reason, entry, epoch)}"
     )
 
 
 def _mend(reason: Reason, entry: Entry, epoch: Epoch) -> str:
     if reason == "changed":
-        return (
-            "  The checkpoint was rolled back and the batch was cut anew (another limit, or lost offsets).\n"
-            f"  To mend it: put back the checkpoint that holds batch {entry.batch_id} as it was written, or the newest copy."
-        )
-    if epoch.query_id != entry.query_id:
-        cause = (
-            "  The query id differs: the checkpoint was lost, deleted or replaced,\n"
-            "  or two queries share this stream's name.\n"
-            f"  To mend it: put back the checkpoint whose metadata holds id {entry.query_id};\n"
-            "  or, if this is another query, give it a stream= of its own."
-        )
-    else:
-        cause = (
-            "  The checkpoint or the sink was put back to another moment than the other.\n"
-            f"  To mend it: put back the checkpoint that goes on after batch {entry.batch_id}."
-        )
+        return _cut_anew(entry)
+    cause = _same_query(entry) if epoch.query_id == entry.query_id else _other_query(entry)
+    return f"{cause}\n{_GO_ON}"
+
+
+def _cut_anew(entry: Entry) -> str:
     return (
-        f'{cause}\n  To go on from here in spite of it, start once with on_mismatch="write": this batch is written, and\n'
-        "  so is each that follows it, whatever the table holds of them already; the ledger will say so."
+        "  The checkpoint was rolled back and the batch was cut anew (another limit, or lost offsets).\n"
+        f"  To mend it: put back the checkpoint that holds batch {entry.batch_id} as it was written, or the newest copy.\n"
+        "  See docs/operations/my-checkpoint-is-gone.md."
+    )
+
+
+def _same_query(entry: Entry) -> str:
+    return (
+        "  The query id is the same: the checkpoint or the sink was put back to another moment than the other,\n"
+        "  by a backup, a failover or a RESTORE of a Delta table.\n"
+        f"  To mend it: put back the checkpoint that goes on after batch {entry.batch_id}.\n"
+        "  See docs/operations/a-table-was-restored.md (Delta) or docs/operations/the-database-was-restored.md."
+    )
+
+
+def _other_query(entry: Entry) -> str:
+    return (
+        "  The query id differs: the checkpoint was lost, deleted or replaced,\n"
+        "  or two queries share this stream's name.\n"
+        f"  To mend it: put back the checkpoint whose metadata holds id {entry.query_id};\n"
+        "  or, if this is another query, give it a stream= of its own.\n"
+        "  See docs/operations/my-checkpoint-is-gone.md or docs/operations/two-queries-one-name.md."
     )
 
 

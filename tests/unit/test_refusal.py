@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -13,7 +15,9 @@ from tests.unit.builders import entry, epoch, kafka
 
 SEEN = epoch(7, 9, stream="orders", query_id="query-new", batch_id=41, run_id="run-new")
 WRITTEN = entry(3, 5, stream="orders", query_id="query-old", batch_id=12, run_id="run-old", seq=34)
+NEXT = epoch(7, 9, query_id="query-old", batch_id=13)
 REASONS = get_args(Reason)
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -21,7 +25,7 @@ def test_refusal_names_both_sides(reason):
     text = explain(Refuse(reason, WRITTEN), SEEN)
     for seen in ("'orders'", "batch 41", "query-new", "run-new", f"0:{kafka(7)} -> 0:{kafka(9)}"):
         assert seen in text
-    for written in ("batch 12", "query-old", "run-old", "seq 34", f"0:{kafka(3)} -> 0:{kafka(5)}"):
+    for written in ("batch 12", "query-old", "run-old", "seq 34", f"0:{kafka(3)} -> 0:{kafka(5)}", "sink a sink"):
         assert written in text
 
 
@@ -48,9 +52,24 @@ def test_another_query_id_is_told_from_another_moment(reason):
     assert "metadata holds id query-old" in reset
     assert "two queries share this stream's name" in reset
     assert "stream= of its own" in reset
-    same = explain(Refuse(reason, WRITTEN), epoch(7, 9, query_id="query-old", batch_id=13))
+    same = " ".join(explain(Refuse(reason, WRITTEN), NEXT).split())
     assert "goes on after batch 12" in same
+    assert "RESTORE of a Delta table" in same
     assert "two queries" not in same
+
+
+@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.parametrize("seen", [SEEN, NEXT])
+def test_refusal_names_pages_that_are_there(reason, seen):
+    pages = re.findall(r"docs/\S+?\.md", explain(Refuse(reason, WRITTEN), seen))
+    assert pages
+    assert all((ROOT / page).is_file() for page in pages)
+
+
+def test_refusal_of_the_same_query_names_the_page_of_either_sink():
+    text = explain(Refuse("ahead", WRITTEN), NEXT)
+    assert "docs/operations/a-table-was-restored.md" in text
+    assert "docs/operations/the-database-was-restored.md" in text
 
 
 @pytest.mark.parametrize(
@@ -81,3 +100,11 @@ def test_offsets_of_just_the_length_that_is_shown_are_whole():
     text = explain(Refuse("changed", WRITTEN), epoch(position=Position({"0": SourceSpan(None, offset)})))
     assert f"0:- -> 0:{offset}\n" in text
     assert "characters)" not in text
+
+
+@pytest.mark.parametrize("seen", [SEEN, NEXT])
+def test_only_the_first_entry_is_said_to_tell(seen):
+    """As tests/unit/test_runner.py finds them: those that follow say "write"."""
+    text = " ".join(explain(Refuse("behind", WRITTEN), seen).split())
+    assert "this batch is written, whatever the sink holds of it already, and its entry says so" in text
+    assert "Those that follow line up with it and are written as usual" in text
