@@ -15,7 +15,7 @@ class Ledger(Protocol):
         """The names of all streams."""
 
     def head(self, stream: str) -> Entry | None:
-        """The stream's newest entry; None where it has none."""
+        """The stream's newest entry; None where it has none, as a name that is spelt wrong."""
 
     def entries(self, stream: str) -> Iterator[Entry]:
-        """Yield the stream's entries in order of seq."""
+        """Yield the stream's entries in order of seq; none for a name that no stream has."""

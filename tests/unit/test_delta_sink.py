@@ -64,12 +64,6 @@ def test_ledgers_of_one_table_are_the_same():
     assert len({DeltaLedger("/a/b"), DeltaLedger("/a/b"), DeltaLedger("/a/c")}) == 2
 
 
-def test_local_ledger_is_read_without_spark(tmp_path, monkeypatch):
-    monkeypatch.setattr(view, "_active", lambda: None)
-    ledger = DeltaLedger(str(tmp_path / "none"))
-    assert (ledger.head("s"), list(ledger.entries("s")), ledger.streams()) == (None, [], [])
-
-
 def test_other_ledgers_need_spark(monkeypatch):
     monkeypatch.setattr(view, "_active", lambda: None)
     with pytest.raises(SinkUnavailable, match="no Spark session"):

@@ -38,6 +38,9 @@ class DeltaLedger:
     ``_foreachonce`` of the table, for the time when Delta's log clean-up has removed the commit files. Without a running
     Spark session, tables on the local file system can be read, by an absolute path.
 
+    A place without a Delta table is an empty ledger, since a sink's first batch makes the table: a mistyped path or stream
+    raises nothing, ``head`` gives None and ``entries`` nothing. ``streams()`` tells: it lists the names that are there.
+
     Args:
         path_or_table: as for :class:`~foreachonce.DeltaSink`.
         trust: where commit files are gone, and nothing tells whether they had undone the newest entry that is known, take
