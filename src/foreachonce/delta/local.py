@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
+from foreachonce.delta.log import stranger
+
 
 class NoFolder:
     """The folder of a table that a catalog does not have."""
@@ -23,6 +25,10 @@ class NoFolder:
     def names(self, path: str) -> list[str]:
         """No names."""
         return []
+
+    def stranger(self) -> str | None:
+        """None: there is no folder."""
+        return None
 
     def write(self, path: str, text: str) -> None:
         """Not called: what is not there has no commits to copy."""
@@ -59,6 +65,10 @@ class LocalFolder:
         """The names of the files in a folder; empty where there is none."""
         folder = self._path / path
         return [file.name for file in folder.iterdir()] if folder.is_dir() else []
+
+    def stranger(self) -> str | None:
+        """A file or folder where no Delta table is; None where a log is, or hidden names only."""
+        return stranger(self.names(""))
 
     def write(self, path: str, text: str) -> None:
         """Write a file, in place of one that is there."""

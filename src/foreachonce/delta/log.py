@@ -7,6 +7,7 @@ Source: MetadataCleanup.scala of delta-io/delta.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import takewhile
 from operator import itemgetter
@@ -15,7 +16,7 @@ from typing import Protocol
 from foreachonce.delta import restore
 from foreachonce.delta.commit import Commit, Foreign, Lost, Own, Restore, from_copy, parse, to_copy
 from foreachonce.delta.place import copies_folder, shown
-from foreachonce.errors import LedgerError
+from foreachonce.errors import ConfigurationError, LedgerError
 
 LOG = "_delta_log"
 # As many entries as Spark can run again by its default (spark.sql.streaming.minBatchesToRetain).
@@ -37,6 +38,9 @@ class Folder(Protocol):
 
     def names(self, path: str) -> list[str]:
         """The names of the files in a folder; empty where there is none."""
+
+    def stranger(self) -> str | None:
+        """A file or folder in a folder that is not a Delta table's; None where it has a log, or hidden names only."""
 
     def write(self, path: str, text: str) -> None:
         """Write a file, in place of one that is there."""
@@ -131,6 +135,20 @@ class Log:
         found = restore.restored_version(version, self._change)
         self._known.commits[version] = Restore(found)
         return found
+
+    def refuse_strangers(self) -> None:
+        """Refuse to make a table where other files are, which would be none of its rows. Not asked where there is a table.
+
+        Raises:
+            ConfigurationError: naming one of them.
+        """
+        stranger = self._folder.stranger() if self.newest < 0 else None
+        if stranger is not None:
+            raise ConfigurationError(
+                f"path_or_table={shown(self.root)!r} is not a Delta table, and holds other files, such as "
+                f"{shown(stranger)!r}: a table made there would not have their rows. Name a folder that is empty or not "
+                "there, or make Parquet files a table by CONVERT TO DELTA. Nothing was written."
+            )
 
     def keep_copies(self) -> None:
         """Copy what is newer than the newest copy and would be missed once its commit file is gone."""
@@ -250,6 +268,12 @@ class Log:
 
     def _copy(self, version: int) -> str:
         return f"{self._copies}/{version:020}.json"
+
+
+def stranger(names: Iterable[str]) -> str | None:
+    """Of the names in a folder, the first that is not hidden; None where there is none, or a log."""
+    found = sorted(names)
+    return None if LOG in found else next((name for name in found if not name.startswith(("_", "."))), None)
 
 
 def _is_commit(name: str) -> bool:

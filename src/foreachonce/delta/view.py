@@ -82,10 +82,12 @@ class DeltaLedger:
         commit only. Of several runs that have taken the stream, the one that commits first holds it.
 
         Raises:
+            ConfigurationError: the session lacks Delta, or the path holds other files and no table.
             Fenced: another run has committed since this one took the stream.
         """
         require_delta(_session())
         with self._log(epoch.stream) as (log, known):
+            log.refuse_strangers()
             found = _found(log, known, epoch)
             if found.is_held or found.head != head:
                 return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from foreachonce.delta.log import LOG, stranger
 from foreachonce.spark.files import java_class, missing_is_fine
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ class HadoopFolder:
             return []
         return [status.getPath().getName() for status in self._system.listStatus(place)]
 
+    def stranger(self) -> str | None:
+        """A file or folder where no Delta table is; None where a log is, or hidden names only."""
+        return stranger(self.names("."))
+
     def write(self, path: str, text: str) -> None:
         """Write a file, in place of one that is there."""
         stream = self._system.create(self._path(self.root, path), True)
@@ -95,6 +100,17 @@ class ConnectFolder:
         with missing_is_fine() as found:
             found += [str(row[0]) for row in self._files(path).select("path").collect()]
         return sorted({place.split(f"/{path}/", 1)[1].split("/")[0] for place in found})
+
+    def stranger(self) -> str | None:
+        """A file where no Delta table is; None where a log is, or hidden names only, which Spark does not list."""
+        with missing_is_fine() as found:
+            found.append(str(self._files(LOG).schema))
+        if found:
+            return None
+        with missing_is_fine() as found:
+            row = self._files("").select("path").first()
+            found += [] if row is None else [str(row[0])]
+        return next(iter(found), None)
 
     def write(self, path: str, text: str) -> None:
         """Write a file, in place of one that is there."""
