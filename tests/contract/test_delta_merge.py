@@ -131,11 +131,22 @@ def test_key_that_the_frame_lacks_is_refused(merged):
         merged([(1, "a", 1, "u")], key="order_id")
 
 
-def test_condition_that_spark_does_not_understand_is_refused(merged):
+@pytest.mark.parametrize("keywords", [
+    {"when_matched": "source.no_such_column > 1"}, {"when_matched": "source.day > > target.day"},
+    {"delete_when": "no_function(source.op)"}, {"delete_when": "day = 'b'"},
+])  # fmt: skip
+def test_condition_that_spark_does_not_understand_is_refused(merged, keywords):
     merged([(1, "a", 1, "u")])
-    with refused("FrameError", "no_such_column", "Nothing was written"):
-        merged([(1, "b", 1, "u")], when_matched="source.no_such_column > 1")
+    ((keyword, condition),) = keywords.items()
+    with refused("ConfigurationError", merged.path, f"{keyword}={condition!r}", "Nothing was written"):
+        merged([(1, "b", 1, "u")], **keywords)
     assert merged.rows() == [(1, "a", 1, "u")]
+
+
+def test_condition_of_the_first_batch_that_spark_does_not_understand_is_refused(merged):
+    with refused("ConfigurationError", "delete_when='source.no_such_column = 1'", "Nothing was written"):
+        merged([(1, "a", 1, "u")], delete_when="source.no_such_column = 1")
+    assert merged.rows() == []
 
 
 def test_replay_of_a_merge_is_skipped(merged, stream):
@@ -158,8 +169,11 @@ def test_append_partitions_a_new_table_and_adds_columns(stream, tmp_path, spark)
     stream.feed([1])
     stream.run(DeltaSink(path, stream="s", partition_by="value"))
     stream.feed([2])
-    with refused("FrameError", "table", "Nothing was written"):
+    with refused("FrameError", "table", "['n']", "merge_schema=True", "Nothing was written") as caught:
         stream.run(exactly_once(DeltaSink(path, stream="s"))(lambda frame, batch_id: frame.selectExpr("*", "1 as n")))
+    # Python would print Spark's words, which mislead, before ours.
+    assert "During handling" not in str(caught.value)
+    assert "DELTA_METADATA_MISMATCH" not in str(caught.value)
     stream.run(
         exactly_once(DeltaSink(path, stream="s", partition_by="value", merge_schema=True))(
             lambda frame, batch_id: frame.selectExpr("*", "1 as n")
@@ -196,3 +210,10 @@ def test_table_of_another_format_is_refused(stream, tmp_path, spark):
             stream.run(DeltaSink("csvs", stream="s"))
     finally:
         spark.sql("DROP TABLE csvs")
+
+
+@pytest.mark.parametrize("mode", ["append", "merge"])
+def test_schema_that_the_catalog_lacks_is_named(stream, mode):
+    stream.feed([1])
+    with refused("ConfigurationError", "table no_shop.orders", "CREATE SCHEMA no_shop", "Nothing was written"):
+        stream.run(DeltaSink("no_shop.orders", stream="s", mode=mode, key="id" if mode == "merge" else None))

@@ -33,10 +33,12 @@ FITS = [
 LOSES = [
     (LONG, INT), (SHORT, BYTE), (DOUBLE, FLOAT), (LONG, DOUBLE), (INT, FLOAT), (decimal(10, 4), decimal(10, 2)),
     (decimal(12, 2), decimal(10, 2)), (decimal(9, 0), decimal(10, 2)), (INT, decimal(10, 2)), (LONG, decimal(18)),
-    (DOUBLE, decimal(10, 2)), (FLOAT, decimal(38, 18)), (decimal(8, 2), DOUBLE), (TEXT, decimal(10, 2)), (TEXT, INT), (INT, TEXT),
-    (DATE, TEXT), (TIME, DATE), (DATE, TIME), (LOCAL_TIME, TIME), (TIME, LOCAL_TIME), (T.BooleanType(), INT), (INT, T.BooleanType()),
+    (DOUBLE, decimal(10, 2)), (FLOAT, decimal(38, 18)), (decimal(8, 2), DOUBLE), (TEXT, decimal(10, 2)), (TEXT, INT),
+    (INT, TEXT), (DATE, TEXT), (TIME, DATE), (DATE, TIME), (LOCAL_TIME, TIME), (TIME, LOCAL_TIME),
+    (T.BooleanType(), INT), (INT, T.BooleanType()),
     (struct(a=LONG), struct(a=INT)), (T.ArrayType(LONG), T.ArrayType(INT)), (T.MapType(TEXT, LONG), T.MapType(TEXT, INT)),
-    (T.ArrayType(struct(a=decimal(10, 4))), T.ArrayType(struct(a=decimal(10, 2)))), (struct(a=INT), INT), (TEXT, T.BinaryType()),
+    (T.ArrayType(struct(a=decimal(10, 4))), T.ArrayType(struct(a=decimal(10, 2)))),
+    (struct(a=INT), INT), (TEXT, T.BinaryType()),
 ]  # fmt: skip
 
 
@@ -59,7 +61,9 @@ def test_column_that_grows_takes_what_holds_all_of_it(found, column, does):
 
 
 def test_refusal_names_the_column_and_both_types():
-    with pytest.raises(FrameError, match=r"/t: column 'AMOUNT' is decimal\(10,2\) there and decimal\(10,4\) in.*cast.*Nothing"):
+    with pytest.raises(
+        FrameError, match=r"/t: column 'AMOUNT' is decimal\(10,2\) there and decimal\(10,4\) in.*cast.*Nothing"
+    ):
         check_types(Target("/t"), struct(id=INT, AMOUNT=decimal(10, 4)), struct(amount=decimal(10, 2), id=INT))
     check_types(Target("/t"), struct(id=INT, more=TEXT), struct(id=LONG, other=TEXT))
     check_types(Target("/t"), struct(id=INT), struct())

@@ -6,7 +6,7 @@ casts nothing but narrower integers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pyspark.sql.types import (
     ArrayType,
@@ -41,23 +41,23 @@ _EXACT: dict[type[DataType], tuple[type[DataType], ...]] = {
 }
 
 
-def check_types(target: Target, schema: StructType, existing: StructType, *, grows: bool = False) -> None:
+def check_types(target: Target, schema: StructType, existing: StructType, grows: Callable[[], bool]) -> None:
     """Refuse a frame with a column whose values would not come back from the table as they are.
 
     Args:
         target: what the user asked for.
         schema: the frame's.
         existing: the table's; without fields where there is no table.
-        grows: whether Delta makes a column of the table wider where the frame's is.
+        grows: whether Delta makes a column of the table wider where the frame's is; asked only where one does not fit.
 
     Raises:
         FrameError: naming the column and both types.
     """
     for name, found, column in _common(schema, existing):
-        if not fits(found, column, grows=grows):
+        if not fits(found, column) and not (grows() and fits(found, column, grows=True)):
             raise FrameError(
-                f"table {shown(target.place)}: column {name!r} is {column.simpleString()} there and {found.simpleString()} in "
-                "the frame, whose values it may not hold as they are; cast it in the query. Nothing was written."
+                f"table {shown(target.place)}: column {name!r} is {column.simpleString()} there and {found.simpleString()} "
+                "in the frame, whose values it may not hold as they are; cast it in the query. Nothing was written."
             )
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from foreachonce.delta.log import LOG, Folder
 from foreachonce.delta.place import shown
-from foreachonce.errors import ConfigurationError, Conflict, ForeachOnceError, FrameError
-from foreachonce.spark.frames import job_error, told
+from foreachonce.errors import ConfigurationError, Conflict, ForeachOnceError, FrameError, WriteFailed
+from foreachonce.spark.frames import backticked, job_error, told
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
 
 NEEDED = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -26,6 +27,20 @@ CONFLICTS = (
     "DELTA_PROTOCOL_CHANGED",
     "io.delta.exceptions.",
     "FileAlreadyExists",
+)
+
+# How Spark and Delta name what a row's value does. It fails a task, and with it the job, before Delta commits. Source:
+# error-conditions.json of apache/spark, delta-error-classes.json of delta-io/delta.
+VALUES = (
+    "CAST_INVALID_INPUT",
+    "CAST_OVERFLOW",
+    "NUMERIC_VALUE_OUT_OF_RANGE",
+    "ARITHMETIC_OVERFLOW",
+    "DIVIDE_BY_ZERO",
+    "DELTA_CAST_OVERFLOW_IN_TABLE_WRITE",
+    "DELTA_EXCEED_CHAR_VARCHAR_LIMIT",
+    "DELTA_NOT_NULL_CONSTRAINT_VIOLATED",
+    "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES",
 )
 
 
@@ -66,11 +81,25 @@ def make_table(frame: DataFrame, name: str, partition_by: tuple[str, ...]) -> No
         (writer.partitionBy(*partition_by) if partition_by else writer).saveAsTable(name)
 
 
+def schema(frame: DataFrame, root: str | None) -> StructType:
+    """The table's columns, asked by the frame's session; none where there is no table."""
+    from pyspark.sql.types import StructType
+
+    return StructType() if root is None else frame.sparkSession.read.format("delta").load(root).schema
+
+
+def grows(frame: DataFrame, root: str) -> bool:
+    """Whether Delta makes a column wider where a write may change the table's schema."""
+    spark = frame.sparkSession
+    properties = spark.sql(f"DESCRIBE DETAIL delta.{backticked(root)}").select("properties").first()
+    return properties is not None and properties[0].get("delta.enableTypeWidening") == "true"
+
+
 def append(frame: DataFrame, place: str, *, is_path: bool, options: dict[str, str], partition_by: tuple[str, ...]) -> None:
     """Append a frame's rows in one commit; a path's table is made where there is none.
 
     Raises:
-        Conflict, FrameError, CommitInDoubt: as :func:`translated` tells them apart.
+        ForeachOnceError: as :func:`translated` tells them apart.
     """
     writer = frame.write.format("delta").mode("append").options(**options)
     if partition_by:
@@ -97,6 +126,8 @@ def translated(place: str) -> Iterator[None]:
 
     Raises:
         Conflict: another commit came first; nothing was written.
+        WriteFailed: a row's value or a constraint of the table failed the job; nothing was written.
+        ConfigurationError: the table's schema is not in the catalog; nothing was written.
         FrameError: the frame does not fit the table; nothing was written.
         CommitInDoubt: the job was lost; the log tells.
     """
@@ -127,9 +158,23 @@ def _translate(error: Exception, place: str) -> ForeachOnceError:
     text = str(error.java_exception.toString()) if isinstance(error, Py4JJavaError) else str(error)
     if any(word in text for word in CONFLICTS):
         return Conflict(f"table {place}: another commit came first. Nothing was written. {told(text)}")
+    if value := _value(str(error)):
+        return WriteFailed(f"table {place}: a row's value fails the batch; mend or filter it. Nothing was written. {value}")
+    if "[SCHEMA_NOT_FOUND]" in text:
+        missing = place.rpartition(".")[0]
+        return ConfigurationError(
+            f"table {place}: the catalog lacks the schema {missing}; make it first: CREATE SCHEMA {missing}. Nothing was "
+            "written."
+        )
     if isinstance(error, AnalysisException) or "AnalysisException" in text.split(":")[0]:
         return FrameError(f"table {place}: the rows do not fit it. Nothing was written. {told(text)}")
     return job_error(error)
+
+
+def _value(text: str) -> str | None:
+    """What Spark says of a row's value, which may be the cause of what was thrown; None where it is no value's fault."""
+    found = re.search(rf"\[(?:{'|'.join(VALUES)})[.\w]*\].*?(?=\n\s+at |\Z)", text, re.DOTALL)
+    return None if found is None else told(found[0])
 
 
 class NewestState:

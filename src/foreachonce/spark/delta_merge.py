@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from foreachonce.delta.merge import Clause
 from foreachonce.errors import ConfigurationError
 from foreachonce.spark.files import java_class
-from foreachonce.spark.frames import backticked
+from foreachonce.spark.frames import backticked, told
 from foreachonce.spark.resolve import is_connect
 
 if TYPE_CHECKING:
@@ -49,6 +49,21 @@ def _with(builder: Any, clause: Clause) -> Any:
         return builder.whenNotMatched(*condition).insertAll()
     matched = builder.whenMatched(*condition)
     return matched.delete() if clause.action == "delete" else matched.updateAll()
+
+
+def misread(source: DataFrame, root: str | None, condition: str) -> str | None:
+    """What Spark has against a condition over ``source`` and ``target``; None for nothing. No job runs.
+
+    Where there is no table, ``target`` has the source's columns, as the table will.
+    """
+    from pyspark.errors import AnalysisException
+
+    table = source if root is None else source.sparkSession.read.format("delta").load(root)
+    try:
+        source.alias("source").crossJoin(table.alias("target")).where(f"({condition}) IS NOT NULL")
+    except AnalysisException as error:
+        return told(str(error))
+    return None
 
 
 def refuse_merge_on_connect(frame: DataFrame) -> None:
