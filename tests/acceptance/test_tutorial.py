@@ -31,7 +31,7 @@ def edited(job: str, lines: str) -> str:
         filter(None, lines.splitlines()), lambda line: re.match(r"\w+ = |from \w+ import ", line).group()
     ):
         text = "\n".join(found)
-        job, count = re.subn(rf"^{start}.*$", lambda _, text=text: text, job, flags=re.MULTILINE)
+        job, count = re.subn(rf"^{start}.*$(\n{start}.*$)*", lambda _, text=text: text, job, flags=re.MULTILINE)
         assert count == 1, start
     return job
 
@@ -47,12 +47,25 @@ def test_tutorial_runs_as_written(tmp_path: Path):
     assert "foreachonce.errors.Mismatch: stream 'orders': batch 0 is refused" in done.stderr
 
 
-@pytest.mark.parametrize("heading", ["## 8. Replace a report", "## 9. Apply a stream of changes", "## 10. A Delta table"])
-def test_mode_of_the_tutorial_runs_as_written(jdbc_driver: None, tmp_path: Path, heading: str):
+HEADINGS = ["## 8. Replace a report", "## 9. Apply a stream of changes", "## 10. A Delta table"]
+
+
+def blocks(heading: str, language: str) -> list[str]:
     (section,) = re.findall(rf"^{re.escape(heading)}\n(.*?)^## ", TUTORIAL, re.DOTALL | re.MULTILINE)
-    (lines,), (commands,), (expected,) = (
-        [text for language, text in BLOCK.findall(section) if language == kind] for kind in ("python", "sh", "")
-    )
+    return [text for found, text in BLOCK.findall(section) if found == language]
+
+
+def test_last_step_of_the_tutorial_is_the_same_after_those_before_it():
+    """Step 9 reads other files, by a schema of its own."""
+    alone, in_sequence = edited(JOB, *blocks(HEADINGS[-1], "python")), JOB
+    for heading in HEADINGS:
+        in_sequence = edited(in_sequence, *blocks(heading, "python"))
+    assert in_sequence == alone
+
+
+@pytest.mark.parametrize("heading", HEADINGS)
+def test_mode_of_the_tutorial_runs_as_written(jdbc_driver: None, tmp_path: Path, heading: str):
+    (lines,), (commands,), (expected,) = (blocks(heading, language) for language in ("python", "sh", ""))
     if "spark.jars.packages" in lines:
         # Every session of the tests has this jar; Spark would fetch 100 MB beside it.
         assert PACKAGES[0] in lines
