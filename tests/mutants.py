@@ -392,6 +392,20 @@ MUTANTS = [
         (f"{TRAPS}::test_commit_in_flight_of_a_run_that_was_replaced_fails -k merge",),
     ),
     Mutant(
+        "delta-types",
+        "delta/types.py",
+        "        if not fits(found, column) and",
+        "        if False and",
+        ("tests/contract/test_delta_types.py::test_type_that_loses_values_is_refused",),
+    ),
+    Mutant(
+        "delta-other-files",
+        "delta/log.py",
+        "        if stranger is not None:",
+        "        if False:",
+        ("tests/contract/test_delta_types.py::test_folder_of_other_files_is_refused",),
+    ),
+    Mutant(
         "delta-guard-over-restore",
         "delta/head.py",
         "    own = (commit for commit in commits if isinstance(commit, Own))",
