@@ -15,8 +15,8 @@ class ConfigurationError(ForeachOnceError, ValueError):
     """A keyword of a sink or decorator is missing, unknown or out of range; raised when the object is made.
 
     Or ``mode="overwrite"`` meets a query whose batches are parts of its result, Spark's Python workers lack this library, a
-    Delta table's path holds other files, its schema is not there, or a merge's condition is none; raised by a batch, which was
-    not written.
+    Delta table's path holds other files, its schema is not there, or a merge's condition is none; raised by a batch, which
+    was not written.
     """
 
 

@@ -61,9 +61,12 @@ def test_column_that_grows_takes_what_holds_all_of_it(found, column, does):
 
 
 def test_refusal_names_the_column_and_both_types():
-    with pytest.raises(
-        FrameError, match=r"/t: column 'AMOUNT' is decimal\(10,2\) there and decimal\(10,4\) in.*cast.*Nothing"
-    ):
-        check_types(Target("/t"), struct(id=INT, AMOUNT=decimal(10, 4)), struct(amount=decimal(10, 2), id=INT))
-    check_types(Target("/t"), struct(id=INT, more=TEXT), struct(id=LONG, other=TEXT))
-    check_types(Target("/t"), struct(id=INT), struct())
+    words = r"/t: column 'AMOUNT' is decimal\(10,2\) there and decimal\(10,4\) in.*cast.*Nothing"
+    with pytest.raises(FrameError, match=words):
+        check_types(Target("/t"), struct(AMOUNT=decimal(10, 4)), struct(amount=decimal(10, 2), id=INT), lambda: False)
+
+
+def test_whether_columns_grow_is_asked_only_where_one_does_not_fit():
+    check_types(Target("/t"), struct(id=INT, more=TEXT), struct(id=LONG, other=TEXT), lambda: pytest.fail("asked"))
+    check_types(Target("/t"), struct(id=LONG), struct(), lambda: pytest.fail("asked"))
+    check_types(Target("/t"), struct(id=LONG), struct(id=INT), lambda: True)
