@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 
 from foreachonce.testing.driver import Driver
 from foreachonce.testing.jdbc import NoDriver, offer_drivers
+from foreachonce.testing.kafka import NoKafka, kafka
 from foreachonce.testing.mariadb import NoMariaDb, mariadb
 from foreachonce.testing.mariadb import database as mariadb_database
 from foreachonce.testing.postgres import NoPostgres, database, postgres
@@ -68,6 +69,11 @@ def postgres_server() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[str]:
     yield from _served("MARIADB", "FOREACHONCE_SKIP_MARIADB", mariadb, NoMariaDb)
+
+
+@pytest.fixture(scope="session")
+def kafka_server() -> Iterator[str]:
+    yield from _served("KAFKA", "FOREACHONCE_SKIP_KAFKA", kafka, NoKafka)
 
 
 @pytest.fixture

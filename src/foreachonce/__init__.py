@@ -6,6 +6,8 @@ orders = JdbcSink("postgresql://app@db/shop", table="orders", stream="orders")
 events.writeStream.foreachBatch(orders).option("checkpointLocation", path).start()
 """
 
+from typing import TYPE_CHECKING, Any
+
 from foreachonce.decorator import ExactlyOnce, exactly_once
 from foreachonce.delta.transaction import DeltaTransaction
 from foreachonce.delta.view import DeltaLedger
@@ -34,6 +36,10 @@ from foreachonce.sinks.jdbc import JdbcSink
 from foreachonce.sql.transaction import Transaction
 from foreachonce.sql.view import SqlLedger
 
+if TYPE_CHECKING:
+    from foreachonce.kafka.view import KafkaLedger
+    from foreachonce.sinks.kafka import KafkaSink
+
 __all__ = [
     "CommitInDoubt",
     "ConfigurationError",
@@ -53,6 +59,8 @@ __all__ = [
     "InDoubt",
     "Intent",
     "JdbcSink",
+    "KafkaLedger",
+    "KafkaSink",
     "Ledger",
     "LedgerError",
     "Mismatch",
@@ -65,3 +73,17 @@ __all__ = [
     "WriteFailed",
     "exactly_once",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Kafka's client is an extra, and a library in C that takes a moment to load.
+    if name not in ("KafkaLedger", "KafkaSink"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from foreachonce.kafka.view import KafkaLedger
+        from foreachonce.sinks.kafka import KafkaSink
+    except ImportError as error:
+        if error.name != "confluent_kafka":
+            raise
+        raise ImportError(f"{name} needs Kafka's client: pip install 'foreachonce[kafka]'") from error
+    return {"KafkaLedger": KafkaLedger, "KafkaSink": KafkaSink}[name]

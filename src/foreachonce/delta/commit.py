@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any, TypeAlias
 
 from foreachonce.entry import Entry
 from foreachonce.errors import LedgerError
-from foreachonce.position import Position
+from foreachonce.fields import entry_of, fields_of
 
 # The key that tells a commit of this library, and the version of what stands beside it.
 MARKER = "foreachonce"
@@ -68,25 +67,7 @@ def user_metadata(own: Own) -> str:
 
 
 def _fields(own: Own) -> dict[str, Any]:
-    entry = own.entry
-    return {
-        MARKER: FORMAT,
-        "stream": entry.stream,
-        "guard": own.guard,
-        "last_batch": own.last_batch,
-        "seq": entry.seq,
-        "query_id": entry.query_id,
-        "batch_id": entry.batch_id,
-        "run_id": entry.run_id,
-        "time": entry.time.isoformat(),
-        "start_offsets": entry.position.starts,
-        "end_offsets": entry.position.ends,
-        "source_log": entry.position.source_log,
-        "offset_log": entry.offset_log,
-        "sink": entry.sink,
-        "versions": entry.versions,
-        "decision": entry.decision,
-    }
+    return {MARKER: FORMAT, "guard": own.guard, "last_batch": own.last_batch, **fields_of(own.entry)}
 
 
 def parse(stream: str, lines: Iterable[str]) -> Commit:
@@ -135,21 +116,7 @@ def _read(fields: Mapping[str, Any]) -> Own:
             f"stream {fields['stream']!r}: the table's log holds an entry of format {fields[MARKER]!r}, this version knows "
             f"{FORMAT}: it was written by a newer foreachonce. Update this one."
         )
-    entry = Entry(
-        stream=fields["stream"],
-        seq=int(fields["seq"]),
-        query_id=fields["query_id"],
-        batch_id=int(fields["batch_id"]),
-        run_id=fields["run_id"],
-        position=Position.restore(fields["start_offsets"], fields["end_offsets"], fields["source_log"]),
-        offset_log=fields["offset_log"],
-        rows=None,
-        time=datetime.fromisoformat(fields["time"]),
-        sink=fields["sink"],
-        versions=fields["versions"],
-        decision=fields["decision"],
-    )
-    return Own(guard=int(fields["guard"]), entry=entry, last_batch=int(fields["last_batch"]))
+    return Own(guard=int(fields["guard"]), entry=entry_of(fields), last_batch=int(fields["last_batch"]))
 
 
 def to_copy(stream: str, commit: Own | Restore) -> str:

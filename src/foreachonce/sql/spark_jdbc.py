@@ -31,6 +31,7 @@ from sqlalchemy.engine import URL, Connection
 
 from foreachonce.errors import CommitInDoubt, ConfigurationError, ForeachOnceError, WriteFailed
 from foreachonce.faults import Point
+from foreachonce.secrets import scrub_texts
 from foreachonce.spark.jdbc import ATTEMPT, MARK, PARTITION, ROWS, save
 from foreachonce.sql.batch import Batch
 from foreachonce.sql.database import Database, SqlType
@@ -38,7 +39,6 @@ from foreachonce.sql.generic import bounded
 from foreachonce.sql.stage import insert, left, new_name
 from foreachonce.sql.statement import Statement
 from foreachonce.sql.table import OP, quoted
-from foreachonce.sql.url import scrub_texts
 from foreachonce.sql.write import Load, Step, finish
 
 GENERIC_POINTS: tuple[Point, ...] = ("rows-staged", "rows-written", "entry-written", "committed")

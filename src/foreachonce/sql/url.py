@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from foreachonce.errors import ConfigurationError
+from foreachonce.secrets import scrub_texts
 from foreachonce.sql.connectorj import from_connector
 
 DRIVERS = {
@@ -156,17 +156,3 @@ def scrub(text: str, url: URL) -> str:
     secrets = [url.password, *(value for key, value in url.query.items() if "password" in key.lower())]
     given = [part for secret in secrets for part in (secret if isinstance(secret, tuple) else (secret,)) if part]
     return scrub_texts(text, given)
-
-
-def scrub_texts(text: str, secrets: Sequence[str]) -> str:
-    """Take texts out of another, in whatever way they are encoded there."""
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = re.sub("".join(_forms(character) for character in secret), "***", text)
-    return text.strip()
-
-
-def _forms(character: str) -> str:
-    """A pattern for a character, as it is or percent-encoded in either case; a space may be a plus."""
-    encoded = "".join(f"%{byte:02x}" for byte in character.encode())
-    plus = r"|\+" if character == " " else ""
-    return f"(?:{re.escape(character)}|(?i:{encoded}){plus})"

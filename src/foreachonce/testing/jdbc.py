@@ -50,14 +50,15 @@ def jars(*packages: str) -> list[Path]:
     IVY.mkdir(exist_ok=True)
     with alone(IVY / "lock"):
         if not all(jar.exists() for jar in found):
-            words = _fetch(",".join(packages))
+            words = fetch(",".join(packages), IVY)
             if not all(jar.exists() for jar in found):
                 raise NoDriver(f"Spark could not fetch the JDBC drivers {', '.join(packages)}: {words[-5000:]}")
     return found
 
 
-def _fetch(packages: str) -> str:
-    command = [sys.executable, "-c", _FETCH, packages, str(IVY)]
+def fetch(packages: str, folder: Path) -> str:
+    """Let Spark fetch Maven's packages, and all that they need, into ``jars`` of a folder; return what it said."""
+    command = [sys.executable, "-c", _FETCH, packages, str(folder)]
     return subprocess.run(command, capture_output=True, text=True, check=False).stderr  # noqa: S603 - our own arguments
 
 

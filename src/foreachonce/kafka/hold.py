@@ -1,0 +1,155 @@
+"""What this process knows of the streams that its runs hold, and how a run takes one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+from foreachonce.entry import Entry, Found
+from foreachonce.epoch import Epoch
+from foreachonce.errors import Conflict, Fenced
+from foreachonce.kafka.history import History
+from foreachonce.kafka.record import Taken
+from foreachonce.kafka.topic import make, reading
+from foreachonce.kafka.view import KafkaLedger
+from foreachonce.kafka.writer import Writer
+
+
+@dataclass
+class Held:
+    """A stream that a run of this process has taken.
+
+    Args:
+        run_id: the run's id.
+        history: the ledger topic's end, as this run has left it; None where something failed since.
+        writer: a producer of the first transactional id that is known to be its last; None where there is none.
+        is_in_doubt: a transaction may still be open or under way.
+    """
+
+    run_id: str
+    history: History | None = None
+    writer: Writer | None = field(default=None, repr=False)
+    is_in_doubt: bool = False
+
+
+# It belongs to the process, not to a sink, which is pickled.
+_held: dict[tuple[KafkaLedger, str], Held] = {}
+
+
+def held(ledger: KafkaLedger, stream: str, run_id: str) -> Held | None:
+    """What is known of a stream that the run has taken; None where it has not."""
+    found = _held.get((ledger, stream))
+    return found if found is not None and found.run_id == run_id else None
+
+
+def look(ledger: KafkaLedger, epoch: Epoch, timeout_ms: int) -> Found:
+    """The stream's newest entry, the epoch's own, and whether its run holds the stream.
+
+    A run that holds the stream and has lost nothing knows its ledger: nobody else can have written it, or this run's next
+    transaction fails.
+
+    Raises:
+        Fenced: another run has taken the stream since.
+    """
+    ours = held(ledger, epoch.stream, epoch.run_id)
+    if ours is not None and ours.history is not None:
+        return _found(ours.history, epoch)
+    history = read(ledger, epoch)
+    if ours is not None:
+        _refuse_lost(history, epoch)
+        if ours.is_in_doubt:
+            _fence(ledger, epoch.stream, range(history.ids), timeout_ms)
+            history = read(ledger, epoch)
+            _refuse_lost(history, epoch)
+        ours.history, ours.is_in_doubt = history, False
+    return _found(history, epoch)
+
+
+def take(ledger: KafkaLedger, epoch: Epoch, head: Entry | None, *, ids: int, timeout_ms: int) -> Found:
+    """Take the stream over for the epoch's run, if ``head`` still is its newest entry.
+
+    The take is a record, in a transaction of the first transactional id. A run that has not seen it cannot have begun a
+    transaction of that id after it; what was begun under the others is ended by the fences that follow.
+
+    Raises:
+        Fenced: another run has taken the stream from this one.
+    """
+    topic = ledger.topic(epoch.stream)
+    make(ledger.cluster, topic)
+    writer = _fence(ledger, epoch.stream, range(1), timeout_ms)
+    history = read(ledger, epoch)
+    found = _found(history, epoch)
+    if found.is_held or found.head != head:
+        return found
+    taken = Taken(run_id=epoch.run_id, query_id=epoch.query_id, time=datetime.now(timezone.utc), ids=max(ids, history.ids))
+    try:
+        with writer.transaction():
+            writer.record(taken)
+    except Conflict:
+        return look(ledger, epoch, timeout_ms)
+    history = history.then(taken)
+    if taken.ids > 1:
+        _fence(ledger, epoch.stream, range(1, taken.ids), timeout_ms)
+        history = read(ledger, epoch)
+        _refuse_lost(history, epoch)
+    kept = writer if writer.is_clean else None
+    _held[ledger, epoch.stream] = Held(epoch.run_id, history, kept)
+    return _found(history, epoch)
+
+
+def read(ledger: KafkaLedger, epoch: Epoch) -> History:
+    """The newest records, as far back as the epoch asks."""
+    with reading(ledger.cluster, ledger.topic(epoch.stream), epoch.stream) as reader:
+        return reader.newest(lambda history: history.tells(epoch.query_id, epoch.batch_id))
+
+
+def refuse_others(history: History, epoch: Epoch, before: int) -> None:
+    """Refuse to write an epoch where the ledger, as it stands after a fence, is not the one that it was decided on.
+
+    Args:
+        history: the ledger.
+        epoch: what is to be written.
+        before: the seq of the entry that it follows; -1 for none.
+
+    Raises:
+        Fenced: another run has taken the stream.
+        Conflict: another entry came first.
+    """
+    _refuse_lost(history, epoch)
+    head = -1 if history.head is None else history.head.seq
+    if head != before:
+        raise Conflict(f"stream {epoch.stream!r}: the ledger's newest entry is {head}, not {before}. Nothing was written.")
+
+
+def _fence(ledger: KafkaLedger, stream: str, numbers: range, timeout_ms: int) -> Writer:
+    for number in numbers:
+        writer = Writer(ledger.cluster, ledger.topic(stream), stream, number, timeout_ms)
+        writer.fence()
+    return writer
+
+
+def _found(history: History, epoch: Epoch) -> Found:
+    is_held = history.holder is not None and history.holder.run_id == epoch.run_id
+    unfinished = history.unfinished
+    if unfinished is not None and not epoch.position.same_as(unfinished.entry.position):
+        # Part of it can be read already: only the same rows complete it, and nothing may come in its place.
+        entry = unfinished.entry
+        is_same = (entry.query_id, entry.batch_id) == (epoch.query_id, epoch.batch_id)
+        return Found(entry, entry if is_same else history.same_batch(epoch.query_id, epoch.batch_id), is_held)
+    return Found(history.head, history.same_batch(epoch.query_id, epoch.batch_id), is_held)
+
+
+def _refuse_lost(history: History, epoch: Epoch) -> None:
+    newest = history.holder
+    if newest is not None and newest.run_id == epoch.run_id:
+        return
+    text = f"stream {epoch.stream!r}: run {epoch.run_id} (query {epoch.query_id}) "
+    if newest is None:
+        raise Fenced(text + "has lost its ledger topic: it was deleted while it ran. Start the query again.")
+    text += (
+        f"was replaced by run {newest.run_id} (query {newest.query_id}) at {newest.time:%F %T} UTC. This run has written "
+        "nothing since, and stops."
+    )
+    if newest.query_id != epoch.query_id:
+        text += " The query ids differ: if two queries share this stream's name, give each a stream= of its own."
+    raise Fenced(text)

@@ -1,0 +1,170 @@
+"""An epoch's rows and its entry: one transaction, or several side by side, from the driver or from tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from foreachonce.entry import Entry
+from foreachonce.errors import CommitInDoubt, Conflict
+from foreachonce.faults import Point, fault
+from foreachonce.kafka.history import History
+from foreachonce.kafka.hold import Held, held, read, refuse_others
+from foreachonce.kafka.record import Part
+from foreachonce.kafka.rows import PART, send, split
+from foreachonce.kafka.view import KafkaLedger
+from foreachonce.kafka.writer import Writer
+from foreachonce.spark.frames import Receipt, Task, exhaust, fetched, few, run_tasks
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+# The fault points that a commit passes, in order.
+TASK_POINTS: tuple[Point, ...] = (
+    "fence-begun", "fenced", "transaction-begun", "rows-half", "rows-written", "entry-written", "commit-begun", "committed",
+)  # fmt: skip
+DRIVER_POINTS: tuple[Point, ...] = (
+    "transaction-begun", "rows-half", "rows-written", "entry-written", "commit-begun", "committed",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One epoch on its way into Kafka; it is pickled to tasks.
+
+    Args:
+        ledger: where its entry goes.
+        entry: the entry, without its rows.
+        topic: the topic of all rows; None where each row tells its own.
+        timeout_ms: the transactions' time-out.
+        parts: of how many transactions it is made.
+        ids: how many transactional ids the stream has used.
+    """
+
+    ledger: KafkaLedger
+    entry: Entry
+    topic: str | None
+    timeout_ms: int
+    parts: int = 1
+    ids: int = 1
+
+    def writer(self, part: int) -> Writer:
+        """A producer for one of the transactions, that has fenced all others of its id."""
+        stream = self.entry.stream
+        writer = Writer(self.ledger.cluster, self.ledger.topic(stream), stream, part, self.timeout_ms)
+        fault("fence-begun")
+        writer.fence()
+        fault("fenced")
+        return writer
+
+    def done(self) -> frozenset[int]:
+        """The transactions of the epoch that are committed; of one whose id was fenced before, this is certain.
+
+        Raises:
+            Fenced, Conflict: the epoch is no longer to be written.
+        """
+        epoch = self.entry.epoch
+        history = read(self.ledger, epoch)
+        if history.head is not None and history.head.seq == self.entry.seq and history.head.epoch == epoch:
+            return frozenset(range(self.parts))
+        refuse_others(history, epoch, self.entry.seq - 1)
+        return frozenset() if history.unfinished is None else history.unfinished.done
+
+    def send(self, writer: Writer, part: int, batches: Iterable[pa.RecordBatch]) -> Part:
+        """Commit one of the transactions: rows, then entry."""
+        with writer.transaction():
+            fault("transaction-begun")
+            rows = send(writer, batches, self.topic)
+            fault("rows-written")
+            entry = replace(self.entry, time=datetime.now(timezone.utc))
+            record = Part(entry=entry, part=part, parts=self.parts, rows=rows, ids=self.ids)
+            writer.record(record)
+            fault("entry-written")
+            writer.flush()
+            fault("commit-begun")
+        fault("committed")
+        return record
+
+
+def write(batch: Batch, frame: DataFrame, path: str, transactions: int) -> int:
+    """Bring an epoch into Kafka; return the number of its rows.
+
+    An epoch of which some transactions are there is completed with as many as it was begun with.
+
+    Raises:
+        Fenced, Conflict, FrameError, WriteFailed: nothing was written, or no more of the epoch than before.
+        CommitInDoubt: a reply, or a task, was lost; the ledger tells.
+    """
+    ours = held(batch.ledger, batch.entry.stream, batch.entry.run_id)
+    if ours is None or ours.history is None:
+        raise Conflict(f"stream {batch.entry.stream!r}: run {batch.entry.run_id} does not hold it.")
+    before, ours.history = ours.history, None  # known again once everything went well
+    try:
+        ours.history = _write(replace(batch, ids=before.ids), frame, path, transactions, ours, before)
+    except CommitInDoubt:
+        ours.writer, ours.is_in_doubt = None, True
+        raise
+    except BaseException:
+        ours.writer = None
+        raise
+    return 0 if ours.history.head is None else ours.history.head.rows or 0
+
+
+def _write(batch: Batch, frame: DataFrame, path: str, transactions: int, ours: Held, before: History) -> History:
+    """Write by the driver or by tasks; return the ledger as it is then."""
+    unfinished = before.unfinished
+    rows = _rows_of_driver(frame, path) if unfinished is None else None
+    if rows is not None:
+        return before.then(_by_driver(batch, rows, ours))
+    ours.writer = None  # tasks take the transactional ids
+    batch = replace(batch, parts=transactions if unfinished is None else unfinished.parts)
+    run_tasks(frame.coalesce(1) if batch.parts == 1 else split(frame, batch.parts), _task(batch))
+    for part in frozenset(range(batch.parts)) - batch.done():  # no row has hashed to it
+        writer = batch.writer(part)
+        if part not in batch.done():
+            batch.send(writer, part, [])
+    return read(batch.ledger, batch.entry.epoch)
+
+
+def _rows_of_driver(frame: DataFrame, path: str) -> list[pa.RecordBatch] | None:
+    if path == "driver":
+        return fetched(frame)
+    return few(frame) if path == "auto" else None
+
+
+def _by_driver(batch: Batch, rows: list[pa.RecordBatch], ours: Held) -> Part:
+    writer = ours.writer
+    if writer is None:
+        writer = batch.writer(0)
+        batch.done()
+    record = batch.send(writer, 0, rows)
+    ours.writer = writer if writer.is_clean else None
+    return record
+
+
+def _task(batch: Batch) -> Task:
+    def write_part(batches: Iterable[pa.RecordBatch]) -> Receipt:
+        rest = iter(batches)
+        first = next(rest, None)
+        if first is None and batch.parts > 1:
+            return Receipt(0, 0)
+        part = 0 if first is None or batch.parts == 1 else first.column(PART)[0].as_py()
+        writer = batch.writer(part)
+        if part in batch.done():
+            exhaust(rest)
+            return Receipt(part, 0)
+        given = rest if first is None else (_of(part, found) for found in chain((first,), rest))
+        return Receipt(part, batch.send(writer, part, given).rows)
+
+    return write_part
+
+
+def _of(part: int, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Refuse rows of another part: their transaction is another."""
+    if PART in batch.schema.names and set(batch.column(PART).unique().to_pylist()) != {part}:
+        raise Conflict("Spark put rows of two parts into one task; transactions=1 does without. Nothing was written.")
+    return batch
