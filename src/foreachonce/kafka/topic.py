@@ -6,6 +6,7 @@ The topic has one partition, so its records have one order. Nothing is ever dele
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import unquote
@@ -106,6 +107,29 @@ def _check(admin: AdminClient, topic: str) -> None:
                 f"ledger topic {topic!r} has {setting}={found[setting].value}, so entries would be lost; set it to "
                 f"{SETTINGS[setting]}."
             )
+
+
+def require(cluster: Cluster, topic: str) -> None:
+    """Refuse to write to a topic that is not there, and that the broker does not make when it is asked for it.
+
+    Raises:
+        ConfigurationError: naming the keyword.
+        SinkUnavailable: the cluster cannot be reached.
+    """
+    complaints = Complaints(cluster)
+    admin = AdminClient(cluster.settings(error_cb=complaints.hear))
+    with translated(cluster, f"topic {topic!r}", complaints):
+        for wait in (0.1, 0.4, 1.0, 0.0):
+            error = admin.list_topics(topic, timeout=SECONDS).topics[topic].error
+            if error is None:
+                return
+            if error.code() not in UNKNOWN:
+                raise KafkaException(error)
+            time.sleep(wait)  # where the broker makes it, it takes a moment
+    raise ConfigurationError(
+        f"topic={topic!r} is not there, and the broker at {cluster.servers} makes no topic by itself: make it. Nothing was "
+        "written."
+    )
 
 
 def topics(cluster: Cluster) -> list[str]:

@@ -50,6 +50,8 @@ class Writer:
         self._timeout, self._complaints = timeout_ms / 1000, Complaints(cluster)
         self._began, self.is_clean = 0.0, True
         defaults = {"partitioner": "murmur2_random", "linger.ms": 5, "queue.buffering.max.messages": 500_000}
+        # A row whose topic is not there need not wait longer: the topic was asked for before, or is some row's.
+        defaults["topic.metadata.propagation.max.ms"] = 10_000
         given = cluster.settings(
             transactional_id=f"{topic}.{number}",
             transaction_timeout_ms=timeout_ms,
@@ -134,8 +136,8 @@ class Writer:
             raise WriteFailed(
                 f"{self._what}: the batch's transaction has taken {took:.0f} s, and the broker aborts it after "
                 f"transaction_timeout_ms={self._timeout * 1000:.0f}. Nothing was written. Set it to "
-                f"{self._timeout * 4000:.0f} (the broker's transaction.max.timeout.ms must allow it), or let batches be smaller (maxOffsetsPerTrigger, "
-                "maxFilesPerTrigger)."
+                f"{self._timeout * 4000:.0f} (the broker's transaction.max.timeout.ms must allow it), or let batches be "
+                "smaller (maxOffsetsPerTrigger, maxFilesPerTrigger)."
             )
 
     def record(self, record: Record) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Literal, get_args
 
 from foreachonce.entry import Entry, Found
 from foreachonce.epoch import Epoch
 from foreachonce.errors import ConfigurationError
-from foreachonce.kafka.cluster import Value
+from foreachonce.kafka.cluster import Cluster, Value
 from foreachonce.kafka.hold import look, take
 from foreachonce.kafka.rows import Shape, shaped
+from foreachonce.kafka.topic import require
 from foreachonce.kafka.view import PREFIX, KafkaLedger
 from foreachonce.kafka.write import Batch, write
 from foreachonce.keywords import one_of, texts
@@ -121,11 +123,19 @@ class KafkaSink:
     def check(self, frame: DataFrame) -> DataFrame:
         """Refuse a frame whose columns are not a record's."""
         refuse_streaming(frame)
+        if self._shape.topic is not None:
+            _require(self.ledger.cluster, self._shape.topic)
         return shaped(frame, self._shape)
 
     def commit(self, work: DataFrame, entry: Entry) -> int | None:
         """Commit the records and the entry."""
         return write(Batch(self.ledger, entry, self._shape.topic, self._timeout_ms), work, self._path, self._transactions)
+
+
+@cache
+def _require(cluster: Cluster, topic: str) -> None:
+    """Asked once in a process."""
+    require(cluster, topic)
 
 
 def _whole(keyword: str, value: object, least: int, most: int) -> None:

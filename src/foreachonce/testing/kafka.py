@@ -14,9 +14,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import pyspark
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -49,6 +50,9 @@ SETTINGS = {
 }
 
 
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
+
+
 class NoKafka(Exception):
     """No Kafka can be had here; the message says what was tried."""
 
@@ -56,8 +60,8 @@ class NoKafka(Exception):
 class Broker:
     """A broker of one node in a folder, to be killed and started again on the same port."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
-        self._folder, self._classes = folder, _classes()
+    def __init__(self, folder: Path, client: Mapping[str, str], **settings: str) -> None:
+        self._folder, self._classes, self._client = folder, _classes(), client
         port, controller = free_port(), free_port()
         self.servers = f"127.0.0.1:{port}"
         listeners = {
@@ -76,7 +80,7 @@ class Broker:
         """Start the broker, and wait until it answers."""
         self._process = self._java("kafka.Kafka")
         deadline = time.monotonic() + START_SECONDS
-        while not _answers(self.servers):
+        while not _answers({"bootstrap.servers": self.servers, **self._client}):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise NoKafka(f"the broker did not start: {(self._folder / 'log').read_text()[-3000:]}")
 
@@ -146,10 +150,15 @@ def kafka() -> Iterator[str]:
 
 
 @contextmanager
-def broker(**settings: str) -> Iterator[Broker]:
-    """Yield a broker of one's own; ``settings`` are the server's, with ``_`` for each dot of their names."""
+def broker(client: Mapping[str, str] = NO_SETTINGS, **settings: str) -> Iterator[Broker]:
+    """Yield a broker of one's own.
+
+    Args:
+        client: what an administrator's client needs besides the address.
+        settings: the server's, with ``_`` for each dot of their names.
+    """
     with tempfile.TemporaryDirectory(prefix="foreachonce-kafka-", ignore_cleanup_errors=True) as folder:
-        started = Broker(Path(folder), **settings)
+        started = Broker(Path(folder), client, **settings)
         try:
             yield started
         finally:
@@ -164,9 +173,9 @@ def _container() -> Iterator[str]:
         yield container.get_bootstrap_server()
 
 
-def _answers(servers: str) -> bool:
+def _answers(client: Mapping[str, str]) -> bool:
     try:
-        return bool(AdminClient({"bootstrap.servers": servers, "log_level": 0}).list_topics(timeout=1).brokers)
+        return bool(AdminClient({**client, "log_level": 0}).list_topics(timeout=1).brokers)
     except KafkaException:
         return False
 

@@ -1,0 +1,131 @@
+"""What the newest records of a ledger topic tell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("confluent_kafka")
+
+from foreachonce.errors import ConfigurationError, Conflict, Fenced, LedgerError
+from foreachonce.kafka.history import History
+from foreachonce.kafka.hold import _found, refuse_others
+from foreachonce.kafka.record import Part, Taken, from_bytes, to_bytes
+from foreachonce.kafka.topic import name, stream_of
+from tests.unit.builders import chain as made
+from tests.unit.builders import epoch
+
+NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)
+
+
+def taken(run: str = "r1", ids: int = 1) -> Taken:
+    return Taken(run_id=run, query_id="q", time=NOW, ids=ids)
+
+
+def part(entry, number: int = 0, parts: int = 1, rows: int = 1) -> Part:
+    return Part(entry=replace(entry, rows=None), part=number, parts=parts, rows=rows, ids=parts)
+
+
+def chain(length: int, run: str = "r1"):
+    """The entries of as many batches."""
+    return [replace(entry, run_id=run) for entry in made(*range(1, length + 1))]
+
+
+def test_head_is_the_newest_entry_with_its_rows():
+    entries = chain(3)
+    history = History((taken(), *(part(entry, rows=7) for entry in entries)), is_whole=True)
+    assert history.head == replace(entries[2], rows=7)
+    assert history.unfinished is None
+    assert history.same_batch(entries[1].query_id, 1).seq == 1
+    assert history.same_batch("another", 1) is None
+
+
+def test_epoch_is_complete_once_all_parts_are_there():
+    first, second = chain(2)
+    history = History((part(first, 0, 2, 3), part(first, 1, 2, 4), part(second, 1, 2, 5)), is_whole=True)
+    assert history.head == replace(first, rows=7)
+    assert history.unfinished is not None
+    assert (history.unfinished.parts, history.unfinished.done) == (2, frozenset({1}))
+    assert history.then(part(second, 0, 2, 6)).head == replace(second, rows=11)
+
+
+def test_epoch_that_begins_before_the_records_is_left_out():
+    first, second = chain(2)
+    history = History((part(first, 1, 2), part(second)), is_whole=False)
+    assert [written.entry.seq for written in history.epochs] == [1]
+    assert History((part(first, 1, 2),), is_whole=False).head is None
+
+
+def test_older_records_are_asked_for_until_they_can_add_nothing():
+    entries = chain(5)
+    end = History(tuple(map(part, entries[3:])), is_whole=False)
+    query = entries[0].query_id
+    assert end.tells(query, 3)
+    assert end.tells(query, 9)
+    assert not end.tells(query, 2)
+    assert not end.tells("another", 9)
+    assert History(end.records, is_whole=True).tells("another", 9)
+
+
+def test_newest_record_names_the_holder():
+    assert History((), is_whole=True).holder is None
+    assert History((taken("r1", ids=4), part(chain(1, "r2")[0])), is_whole=True).holder.run_id == "r2"
+    assert History((part(chain(1)[0]), taken("r3", ids=4)), is_whole=True).ids == 4
+
+
+def test_only_the_same_rows_complete_an_epoch():
+    first, second = chain(2)
+    history = History((taken("r"), part(first), part(second, 0, 2)), is_whole=True)
+    same = second.epoch
+    assert _found(history, same).head.seq == 0
+    other = epoch(1, 9, batch_id=1)
+    assert _found(history, other).same_batch.seq == 1
+    foreign = epoch(1, 9, query_id="another")
+    assert (_found(history, foreign).head.seq, _found(history, foreign).same_batch) == (1, None)
+
+
+def test_fenced_run_and_other_heads_are_refused():
+    entry = chain(1, "r1")[0]
+    history = History((taken("r1"), part(entry)), is_whole=True)
+    refuse_others(history, entry.epoch, 0)
+    with pytest.raises(Conflict, match="newest entry is 0, not -1"):
+        refuse_others(history, entry.epoch, -1)
+    with pytest.raises(Fenced, match="was replaced by run r2"):
+        refuse_others(history.then(taken("r2")), entry.epoch, 0)
+    with pytest.raises(Fenced, match="deleted"):
+        refuse_others(History((), is_whole=True), entry.epoch, 0)
+
+
+def test_records_come_back_as_they_were():
+    for record in (taken("r", ids=3), part(chain(1)[0], 1, 2, 44)):
+        assert from_bytes("s", to_bytes("s", record)) == record
+
+
+@pytest.mark.parametrize("value", [None, b"", b"not json", b"[]", b'{"id": 1}', b'{"foreachonce": 1, "stream": "other"}'])
+def test_record_of_somebody_else_is_refused(value):
+    with pytest.raises(LedgerError, match="none of this stream's entries"):
+        from_bytes("s", value)
+
+
+def test_record_of_a_newer_version_is_refused():
+    with pytest.raises(LedgerError, match="newer foreachonce"):
+        from_bytes("s", b'{"foreachonce": 2, "stream": "s"}')
+
+
+@given(st.text(min_size=1, max_size=30))
+def test_stream_is_told_by_its_topic(stream):
+    try:
+        topic = name("foreachonce.", stream)
+    except ConfigurationError:
+        assert len(stream.encode()) > 70
+    else:
+        assert set(topic) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+        assert stream_of("foreachonce.", topic) == stream
+
+
+def test_other_topics_are_no_streams():
+    assert stream_of("foreachonce.", "orders") is None
