@@ -26,9 +26,12 @@ PURE = [
     "checkpoint",
     "errors",
     "keywords",
+    "fields",
+    "secrets",
     "naming",
 ]
 DELTA_FILES_AND_TEXTS = ["commit", "guard", "head", "local", "log", "place", "restore", "streams", "table"]
+KAFKA_TEXTS = ["record", "history"]
 SINKS = sorted(path.stem for path in (ROOT / "sinks").glob("*.py") if path.stem != "__init__")
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 
@@ -87,6 +90,18 @@ def test_delta_knows_neither_databases_nor_sinks_nor_runner(module):
     assert not any(name.startswith(others) for name in imported(module))
 
 
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("kafka/")])
+def test_kafka_knows_neither_databases_nor_other_sinks_nor_runner(module):
+    others = ("foreachonce.sinks", "foreachonce.runner", "foreachonce.sql", "foreachonce.delta")
+    assert not any(name.startswith(others) for name in imported(module))
+
+
+@pytest.mark.parametrize("module", KAFKA_TEXTS)
+def test_history_of_a_ledger_topic_needs_no_client(module):
+    assert "confluent_kafka" not in packages(f"kafka/{module}.py")
+    assert not any(name.startswith(("foreachonce.spark", "pyspark")) for name in imported(f"kafka/{module}.py"))
+
+
 @pytest.mark.parametrize("module", DELTA_FILES_AND_TEXTS)
 def test_history_of_a_delta_table_needs_no_spark(module):
     assert not any(name.startswith(("foreachonce.spark", "pyspark")) for name in imported(f"delta/{module}.py"))
@@ -96,7 +111,7 @@ def test_import_loads_no_driver_and_starts_no_spark():
     code = """
 import foreachonce, sys
 loaded = {name.partition(".")[0] for name in sys.modules}
-assert not loaded & {"psycopg", "psycopg_binary", "psycopg2", "pymysql", "pandas", "pytest"}, loaded
+assert not loaded & {"psycopg", "psycopg_binary", "psycopg2", "pymysql", "confluent_kafka", "pandas", "pytest"}, loaded
 from pyspark import SparkContext
 assert SparkContext._gateway is None and SparkContext._active_spark_context is None
 """

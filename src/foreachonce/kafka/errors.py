@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -34,10 +34,14 @@ AWAY = {
 
 
 class Complaints:
-    """What a client's background threads complain about: a call that times out tells no reason, they do."""
+    """What a client's background threads complain about: a call that times out tells no reason, they do.
+
+    They are told when the client is polled, which is done here before anybody asks.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self.poll: Callable[[float], object] = lambda seconds: None
         self.told: list[str] = []
         self.refused: list[str] = []
         self.is_fenced = False
@@ -58,6 +62,8 @@ class Complaints:
     @property
     def why(self) -> str:
         """The newest of them, to be put behind an error's text."""
+        with suppress(KafkaException):  # what is fatal is known
+            self.poll(0)
         return f" ({'; '.join(self.told[-3:])})" if self.told else ""
 
 
@@ -98,8 +104,8 @@ def translated(cluster: Cluster, what: str, complaints: Complaints | None = None
 def in_our_words(error: KafkaError, cluster: Cluster, what: str, complaints: Complaints | None = None) -> ForeachOnceError:
     """The error of a step that commits nothing."""
     code, text = error.code(), cluster.scrub(error.str())
-    reasons: list[str] = [] if complaints is None else complaints.refused
     why = "" if complaints is None else complaints.why
+    reasons: list[str] = [] if complaints is None else complaints.refused
     if code in FENCED or (complaints is not None and complaints.is_fenced):
         return Conflict(f"{what}: another run has taken the stream over. Nothing was written.")
     if code == KafkaError.INVALID_TRANSACTION_TIMEOUT:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -141,10 +141,9 @@ def _send_batch(writer: Writer, batch: pa.RecordBatch, topic: str | None) -> Non
     columns = {name: batch.column(name).to_pylist() for name in batch.schema.names if name != PART}
     nothing = [None] * batch.num_rows
     values, keys = columns.pop("value"), columns.pop("key", nothing)
-    produce = writer.producer.produce
     if topic is not None and not columns:
         for value, key in zip(values, keys, strict=True):
-            _put(writer, produce, (topic, value, key), {})
+            writer.put((topic, value, key))
         return
     topics = columns.pop("topic", [topic] * batch.num_rows)
     names = list(columns)
@@ -152,7 +151,7 @@ def _send_batch(writer: Writer, batch: pa.RecordBatch, topic: str | None) -> Non
     for name, value, key, more in zip(topics, values, keys, rest, strict=True):
         if name is None:
             raise FrameError("a row's column 'topic' is null, and topic= is not given. Nothing was written.")
-        _put(writer, produce, (name, value, key), _options(names, more))
+        writer.put((name, value, key), _options(names, more))
 
 
 def _options(names: list[str], values: tuple[Any, ...]) -> dict[str, Any]:
@@ -161,14 +160,3 @@ def _options(names: list[str], values: tuple[Any, ...]) -> dict[str, Any]:
     if "headers" in found:
         found["headers"] = [(header["key"], header["value"]) for header in found["headers"]]
     return found
-
-
-def _put(writer: Writer, produce: Callable[..., None], record: tuple[Any, ...], options: dict[str, Any]) -> None:
-    while True:
-        try:
-            produce(*record, **options)
-        except BufferError:
-            writer.producer.poll(0.05)
-            writer.check_time()
-        else:
-            return

@@ -66,8 +66,7 @@ def make(cluster: Cluster, topic: str) -> None:
         LedgerError: it cannot be made, or would lose entries.
         SinkUnavailable: the cluster cannot be reached.
     """
-    complaints = Complaints(cluster)
-    admin = AdminClient(cluster.settings(error_cb=complaints.hear))
+    admin, complaints = _admin(cluster)
     with translated(cluster, f"ledger topic {topic!r}", complaints):
         found = admin.list_topics(timeout=SECONDS).topics.get(topic)
         if found is None:
@@ -116,8 +115,7 @@ def require(cluster: Cluster, topic: str) -> None:
         ConfigurationError: naming the keyword.
         SinkUnavailable: the cluster cannot be reached.
     """
-    complaints = Complaints(cluster)
-    admin = AdminClient(cluster.settings(error_cb=complaints.hear))
+    admin, complaints = _admin(cluster)
     with translated(cluster, f"topic {topic!r}", complaints):
         for wait in (0.1, 0.4, 1.0, 0.0):
             error = admin.list_topics(topic, timeout=SECONDS).topics[topic].error
@@ -134,9 +132,16 @@ def require(cluster: Cluster, topic: str) -> None:
 
 def topics(cluster: Cluster) -> list[str]:
     """The names of all topics of the cluster."""
-    complaints = Complaints(cluster)
+    admin, complaints = _admin(cluster)
     with translated(cluster, "the list of topics", complaints):
-        return list(AdminClient(cluster.settings(error_cb=complaints.hear)).list_topics(timeout=SECONDS).topics)
+        return list(admin.list_topics(timeout=SECONDS).topics)
+
+
+def _admin(cluster: Cluster) -> tuple[AdminClient, Complaints]:
+    complaints = Complaints(cluster)
+    admin = AdminClient(cluster.settings(error_cb=complaints.hear))
+    complaints.poll = admin.poll
+    return admin, complaints
 
 
 class Reader:
@@ -215,6 +220,7 @@ def reading(cluster: Cluster, topic: str, stream: str) -> Iterator[Reader]:
             fetch_wait_max_ms=5,
         )
     )
+    complaints.poll = consumer.poll
     try:
         with translated(cluster, f"ledger topic {topic!r}", complaints):
             yield Reader(consumer, topic, stream)

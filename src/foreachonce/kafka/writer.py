@@ -15,14 +15,16 @@ connection was lost, and the reply came long before librdkafka would ask again.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from types import MappingProxyType
+from typing import Any
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from foreachonce.errors import WriteFailed
 from foreachonce.kafka.cluster import Cluster
-from foreachonce.kafka.errors import Complaints, doubt, in_our_words, translated
+from foreachonce.kafka.errors import Complaints, doubt, in_our_words, refusal, translated
 from foreachonce.kafka.record import Record, to_bytes
 from foreachonce.kafka.topic import SECONDS
 
@@ -32,6 +34,7 @@ CLEAN_SECONDS = 2.0
 COMMIT_SECONDS = 60.0
 # How much of a transaction's time may pass before it is given up: the commit must still fit in.
 USABLE = 0.8
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Writer:
@@ -60,6 +63,7 @@ class Writer:
         )
         with translated(cluster, self._what):
             self.producer = Producer({**defaults, **given, "on_delivery": self._complaints.hear_delivery})
+        self._complaints.poll = self.producer.poll
 
     @property
     def _what(self) -> str:
@@ -142,11 +146,25 @@ class Writer:
 
     def record(self, record: Record) -> None:
         """Put a record into the ledger topic, in the open transaction."""
-        value = to_bytes(self.stream, record)
+        self.put((self.topic, to_bytes(self.stream, record), None), {"partition": 0})
+
+    def put(self, record: tuple[str, bytes | None, bytes | None], options: Mapping[str, Any] = NOTHING) -> None:
+        """Put topic, value and key on their way, in the open transaction; waits while too many are under way.
+
+        Raises:
+            WriteFailed: the client refuses it; nothing was written.
+            Conflict: another run has fenced this one off.
+        """
         while True:
             try:
-                self.producer.produce(self.topic, value, partition=0)
+                return self.producer.produce(*record, **options)
             except BufferError:
-                self.producer.poll(0.1)
-            else:
-                return
+                self.producer.poll(0.05)
+                self.check_time()
+            except KafkaException as caught:
+                error = caught.args[0]
+                self.check_time()  # what was refused before is the cause of what comes now
+                if error.code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                    raise
+                reason = refusal(error, record[0], self.cluster)
+                raise WriteFailed(f"{self._what}: {reason}. Nothing was written.") from None
