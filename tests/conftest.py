@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from hypothesis import Phase, settings
@@ -14,7 +15,7 @@ from pyspark.sql import SparkSession
 
 from foreachonce.testing.driver import Driver
 from foreachonce.testing.jdbc import NoDriver, offer_drivers
-from foreachonce.testing.kafka import NoKafka, kafka
+from foreachonce.testing.kafka import NoKafka, kafka, make_topic
 from foreachonce.testing.mariadb import NoMariaDb, mariadb
 from foreachonce.testing.mariadb import database as mariadb_database
 from foreachonce.testing.postgres import NoPostgres, database, postgres
@@ -94,6 +95,14 @@ def mariadb_url(mariadb_server: str) -> Iterator[str]:
     """The address of a new, empty database."""
     with mariadb_database(mariadb_server) as url:
         yield url
+
+
+@pytest.fixture
+def kafka_place(kafka_server: str) -> str:
+    """A new topic of one partition, for drivers in processes of their own."""
+    topic = f"events-{uuid4().hex[:12]}"
+    make_topic(kafka_server, topic, partitions=1)
+    return f"kafka://{kafka_server}/{topic}"
 
 
 @pytest.fixture

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from foreachonce import DeltaSink, JdbcSink
+from foreachonce import DeltaSink, JdbcSink, KafkaSink
 from foreachonce.testing.jdbc import offer_drivers
+from foreachonce.testing.kafka import kafka, make_topic
 from foreachonce.testing.mariadb import database as mariadb_database
 from foreachonce.testing.mariadb import mariadb
 from foreachonce.testing.postgres import database, postgres
 from tests.acceptance.delta_reader import DeltaReader
+from tests.acceptance.kafka_reader import KafkaReader
 from tests.acceptance.reader import Reader
 from tests.acceptance.sql_reader import SqlReader
 
-NAMES = ("sqlite", "postgres", "mariadb", "delta")
+NAMES = ("sqlite", "postgres", "mariadb", "delta", "kafka")
+# What a Kafka place is called by: its server and its topic, one partition of it.
+KAFKA = "kafka://"
 
 
 @contextmanager
@@ -28,13 +33,19 @@ def place(name: str, folder: str) -> Iterator[str]:
     elif name == "mariadb":
         with mariadb() as server, mariadb_database(server) as url:
             yield url
+    elif name == "kafka":
+        with kafka() as servers:
+            make_topic(servers, "events", partitions=1)
+            yield f"{KAFKA}{servers}/events"
     else:
         offer_drivers()
         yield f"{folder}/events"
 
 
-def sinks(place: str) -> list[JdbcSink] | list[DeltaSink]:
+def sinks(place: str) -> list[JdbcSink] | list[DeltaSink] | list[KafkaSink]:
     """Every way of rows into a place. They share a ledger, so drivers can take them in turn."""
+    if place.startswith(KAFKA):
+        return [kafka_sink(place, path=path) for path in ("task", "driver")]
     if "://" not in place:
         merge = {"stream": "s", "mode": "merge", "key": "id"}
         return [DeltaSink(place, stream="s"), DeltaSink(place, **merge), DeltaSink(place, **merge, when_matched="keep")]
@@ -43,6 +54,15 @@ def sinks(place: str) -> list[JdbcSink] | list[DeltaSink]:
     return [JdbcSink(place, table="events", stream="s", path=path) for path in paths]
 
 
+def kafka_sink(place: str, **keywords: Any) -> KafkaSink:
+    """A sink of a Kafka place."""
+    servers, topic = place.removeprefix(KAFKA).split("/")
+    return KafkaSink(servers, topic=topic, stream="s", key="cast(id as string)", value="to_json(struct(*))",
+                     ledger_prefix=f"ledger.{topic}.", **keywords)  # fmt: skip
+
+
 def reader(place: str) -> Reader:
     """Somebody who looks at the place from outside."""
+    if place.startswith(KAFKA):
+        return KafkaReader(*place.removeprefix(KAFKA).split("/"))
     return SqlReader(place) if "://" in place else DeltaReader(place)

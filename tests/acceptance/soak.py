@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from foreachonce import DeltaSink, JdbcSink
+from foreachonce import DeltaSink, JdbcSink, KafkaSink
 from foreachonce.chain import breaks
 from foreachonce.testing.driver import Driver, Job, Victim
 from foreachonce.testing.stream import FileStream
 from tests.acceptance.place import NAMES, place, reader, sinks
 from tests.acceptance.reader import Reader, file_ids
 
+AnySink = JdbcSink | DeltaSink | KafkaSink
 # In turn. The first four are one of each; a cluster of executors takes by far the longest to start.
 VICTIMS: tuple[Victim, ...] = ("python", "jvm", "all", "executors", "all", "python", "jvm", "all")
 CLUSTER = "local-cluster[2,1,1024]"
@@ -69,7 +70,7 @@ def _feed(stream: FileStream) -> None:
     stream.feed(*(file_ids(first + number) for number in range(FILES_A_ROUND)))
 
 
-def _kill_one(sink: JdbcSink | DeltaSink, stream: FileStream, victim: Victim, chance: random.Random) -> bool:
+def _kill_one(sink: AnySink, stream: FileStream, victim: Victim, chance: random.Random) -> bool:
     """Start a driver and kill a part of it; whether it was still at work. Its other parts die, or go on for a while."""
     life, linger = chance.uniform(0.0, LONGEST_LIFE), chance.choice((0.0, 0.5))
     is_cluster = victim == "executors"
@@ -93,7 +94,7 @@ def _wait_for_a_batch(driver: Driver, offsets: Path) -> None:
         time.sleep(0.005)
 
 
-def _count(report: Report, expected: list[int], reader: Reader, sink: JdbcSink | DeltaSink) -> None:
+def _count(report: Report, expected: list[int], reader: Reader, sink: AnySink) -> None:
     reader.look()
     found = Counter(reader.ids())
     report.expected = len(expected)

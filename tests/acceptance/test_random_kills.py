@@ -13,6 +13,7 @@ SEED = 20261123
 
 @pytest.mark.parametrize(("place", "rounds"), [
     ("sqlite_url", 2), ("postgres_url", 3), ("mariadb_url", 2), ("delta_path", 2),
+    ("kafka_place", 3),
 ])  # fmt: skip
 def test_random_kills_lose_and_repeat_nothing(place, rounds, request, tmp_path: Path):
     report = soak(request.getfixturevalue(place), tmp_path, rounds=rounds, seed=SEED)

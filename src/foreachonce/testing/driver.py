@@ -27,7 +27,7 @@ from foreachonce.faults import VARIABLE, Point
 from foreachonce.testing.archive import environment
 from foreachonce.testing.faults import PATIENCE, Faults
 from foreachonce.testing.spark import session
-from foreachonce.testing.stream import BatchFunction, open_stream
+from foreachonce.testing.stream import BatchFunction, KafkaSource, open_stream
 
 Victim = Literal["python", "jvm", "all", "executors"]
 
@@ -38,15 +38,16 @@ class Job:
 
     Args:
         function: a foreachBatch function that pickles, such as a sink.
-        source, checkpoint: folders.
-        limit: files a batch.
+        source: a folder, or a topic.
+        checkpoint: a folder.
+        limit: files a batch, or what takes their place.
         master: Spark's master.
         gate: a file to wait for before the query starts, so that two drivers start at the same moment.
         settings: Spark settings, with ``_`` for each dot of their names.
     """
 
     function: BatchFunction
-    source: Path
+    source: Path | KafkaSource
     checkpoint: Path
     limit: int = 1
     master: str = "local[2]"

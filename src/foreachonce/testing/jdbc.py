@@ -1,4 +1,4 @@
-"""JDBC drivers of PostgreSQL and MySQL for Spark's own writer, and Delta: their jars, and addresses in their form."""
+"""What Spark reads and writes with: jars of JDBC drivers, of Delta and of Kafka's source, and addresses in JDBC's form."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pyspark
 
 from foreachonce.sql.url import parse_url
 from foreachonce.testing import delta
@@ -15,6 +17,8 @@ from foreachonce.testing.alone import alone
 PACKAGES = {"postgresql": "org.postgresql:postgresql:42.7.7", "mysql": "com.mysql:mysql-connector-j:9.4.0"}
 DRIVERS = {"postgresql": "org.postgresql.Driver", "mysql": "com.mysql.cj.jdbc.Driver"}
 IVY = Path(sys.prefix, "ivy")
+_SCALA = "2.12" if pyspark.__version__.startswith("3.") else "2.13"
+KAFKA = f"org.apache.spark:spark-sql-kafka-0-10_{_SCALA}:{pyspark.__version__}"
 
 # Runs in a process of its own, once: a session starts faster with a jar than with a package to resolve.
 _FETCH = """
@@ -30,12 +34,12 @@ class NoDriver(Exception):
 
 
 def offer_drivers() -> None:
-    """Give the drivers, and Delta, to every session that this process and its children start from now on.
+    """Give the drivers, Delta and Kafka to every session that this process and its children start from now on.
 
     Raises:
         NoDriver: one is not there, and could not be fetched.
     """
-    found = jars(*PACKAGES.values(), *delta.PACKAGES)
+    found = [*jars(*PACKAGES.values(), *delta.PACKAGES), *with_all_they_need(KAFKA)]
     settings = " ".join(f"--conf {name}={value}" for name, value in delta.SETTINGS.items())
     os.environ["PYSPARK_SUBMIT_ARGS"] = f"--jars {','.join(map(str, found))} {settings} pyspark-shell"
 
@@ -54,6 +58,24 @@ def jars(*packages: str) -> list[Path]:
             if not all(jar.exists() for jar in found):
                 raise NoDriver(f"Spark could not fetch the JDBC drivers {', '.join(packages)}: {words[-5000:]}")
     return found
+
+
+def with_all_they_need(package: str) -> list[Path]:
+    """The jars of one of Maven's packages, and of what it needs.
+
+    Raises:
+        NoDriver: Spark could not fetch it.
+    """
+    home = Path(sys.prefix, package.split(":")[1])
+    home.mkdir(exist_ok=True)
+    with alone(home / "lock"):
+        done = home / package.replace(":", "_")
+        if not done.exists():
+            words = fetch(package, home)
+            if not (home / "jars" / "{}_{}-{}.jar".format(*package.split(":"))).exists():
+                raise NoDriver(f"Spark could not fetch {package}: {words[-5000:]}")
+            done.touch()
+    return sorted((home / "jars").glob("*.jar"))
 
 
 def fetch(packages: str, folder: Path) -> str:

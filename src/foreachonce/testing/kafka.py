@@ -6,6 +6,7 @@ fetches from Maven Central once, and the Java that Spark needs anyway.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -14,18 +15,20 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
+from uuid import uuid4
 
 import pyspark
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs hide what it offers
 
 from foreachonce.testing.alone import alone
 from foreachonce.testing.jdbc import fetch
 from foreachonce.testing.server import free_port, has_docker
+from foreachonce.testing.stream import KafkaSource
 
 VARIABLE = "FOREACHONCE_KAFKA_SERVERS"
 VERSION = "4.4.0"
@@ -186,6 +189,36 @@ def make_topic(servers: str, topic: str, partitions: int = 2) -> None:
     admin.create_topics([NewTopic(topic, num_partitions=partitions, replication_factor=1)])[topic].result(30)
     while topic not in admin.list_topics(timeout=10).topics:
         time.sleep(0.01)
+
+
+class KafkaStream:
+    """A topic as a source, and a checkpoint; in place of a :class:`~foreachonce.testing.stream.FileStream`.
+
+    Args:
+        servers: the broker's address.
+        folder: where the checkpoint goes.
+        records: how many records take the place of one file.
+        partitions: of the topic.
+    """
+
+    def __init__(self, servers: str, folder: Path, *, records: int = 1, partitions: int = 1) -> None:
+        self.checkpoint = folder / "checkpoint"
+        self.source = KafkaSource(servers, f"source-{uuid4().hex[:12]}", records)
+        self._producer = Producer({"bootstrap.servers": servers, "enable.idempotence": True})
+        self._ids: list[int] = []
+        make_topic(servers, self.source.topic, partitions)
+
+    def feed(self, *files: Iterable[int]) -> None:
+        """Send a record for each id, in order."""
+        for number in (number for ids in files for number in ids):
+            value = json.dumps({"id": number, "value": f"value {number}"})
+            self._producer.produce(self.source.topic, value, key=str(number))
+            self._ids.append(number)
+        self._producer.flush()
+
+    def ids(self) -> list[int]:
+        """Every id that was fed, in order."""
+        return sorted(self._ids)
 
 
 class Reader:

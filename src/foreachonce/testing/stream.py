@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,28 @@ SCHEMA = "id bigint, value string"
 BatchFunction = Callable[["DataFrame", int], Any]
 
 
-def open_stream(spark: SparkSession, source: Path, *, limit: int) -> DataFrame:
-    """The streaming frame over the folder's files, ``limit`` of them a batch."""
+@dataclass(frozen=True, slots=True)
+class KafkaSource:
+    """A topic of JSON records as a source.
+
+    Args:
+        servers: the broker's address.
+        topic: the topic, or several with commas between.
+        records: how many records take the place of one file.
+    """
+
+    servers: str
+    topic: str
+    records: int = 1
+
+
+def open_stream(spark: SparkSession, source: Path | KafkaSource, *, limit: int) -> DataFrame:
+    """The streaming frame over a folder's files, ``limit`` of them a batch, or as much of a topic."""
+    if isinstance(source, KafkaSource):
+        reader = spark.readStream.format("kafka").option("kafka.bootstrap.servers", source.servers)
+        reader = reader.option("subscribe", source.topic).option("startingOffsets", "earliest")
+        records = reader.option("maxOffsetsPerTrigger", limit * source.records).load()
+        return records.selectExpr(f"from_json(cast(value as string), '{SCHEMA}') as row").select("row.*")
     return spark.readStream.schema(SCHEMA).option("maxFilesPerTrigger", limit).json(str(source))
 
 
