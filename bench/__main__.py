@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import append, delta, epochs, formats, ledger, mariadb, memory, merge, replay
+from bench import append, delta, epochs, formats, kafka, ledger, mariadb, memory, merge, replay
 from bench.place import Bench, session
 from bench.report import PAGE, PLOT, keep, kept, page, plot, show
 from foreachonce.testing.postgres import database, postgres
@@ -23,6 +23,7 @@ WORKS = {
     "memory": memory,
     "mariadb": mariadb,
     "delta": delta,
+    "kafka": kafka,
 }
 
 

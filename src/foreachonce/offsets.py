@@ -25,6 +25,22 @@ def order(offset: str | None, other: str | None) -> Order:
     return steps.pop() if len(steps) == 1 else "unordered"
 
 
+def records_between(start: str | None, end: str | None) -> int | None:
+    """At most how many records lie between two of Kafka's offsets; None for the offsets of any other source."""
+    if end is None:
+        return 0
+    last, first = json.loads(end), json.loads(start or "{}")
+    if not isinstance(last, dict) or not isinstance(first, dict):
+        return None
+    total = 0
+    for topic, partitions in last.items():
+        if not isinstance(partitions, dict) or not all(_is_number(place) for place in partitions.values()):
+            return None
+        before = first.get(topic, {})
+        total += sum(int(place) - int(before.get(number, 0)) for number, place in partitions.items())
+    return total
+
+
 def _steps(left: JsonValue, right: JsonValue) -> Iterator[Order]:
     if isinstance(left, dict) and isinstance(right, dict):
         if left.keys() - right.keys():

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from foreachonce.offsets import Order, order
+from foreachonce.offsets import Order, order, records_between
 
 VOID = "-"
 
@@ -76,6 +76,12 @@ class Position:
         if not found:
             return "equal"
         return found.pop() if len(found) == 1 else "unordered"
+
+    @property
+    def records(self) -> int | None:
+        """At most how many records all sources bring, as far as offsets tell it: those of Kafka do."""
+        counts = [records_between(span.start, span.end) for span in self.sources.values()]
+        return None if None in counts else sum(count or 0 for count in counts)
 
     @property
     def starts(self) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreachonce.offsets import order
+from foreachonce.offsets import order, records_between
 from tests.unit.builders import kafka, pointer
 
 MIRROR = {"equal": "equal", "behind": "ahead", "ahead": "behind", "unordered": "unordered"}
@@ -80,3 +80,16 @@ def test_order_from_the_other_side_is_its_mirror_image(left, right):
 @given(anything)
 def test_every_offset_equals_itself(offset):
     assert order(json.dumps(offset), json.dumps(offset, indent=1)) == "equal"
+
+
+@pytest.mark.parametrize(("start", "end", "records"), [
+    (None, None, 0),
+    (None, '{"t":{"0":5,"1":2}}', 7),
+    ('{"t":{"0":5}}', '{"t":{"0":9,"1":2},"new":{"0":1}}', 7),
+    ('{"t":{"0":5}}', '{"t":{"0":5}}', 0),
+    (None, '{"logOffset":3}', None),
+    ('{"logOffset":1}', '{"logOffset":3}', None),
+    (None, "17", None),
+])  # fmt: skip
+def test_records_are_told_by_kafkas_offsets_only(start, end, records):
+    assert records_between(start, end) == records

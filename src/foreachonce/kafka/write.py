@@ -117,7 +117,7 @@ def write(batch: Batch, frame: DataFrame, path: str, transactions: int) -> int:
 def _write(batch: Batch, frame: DataFrame, path: str, transactions: int, ours: Held, before: History) -> History:
     """Write by the driver or by tasks; return the ledger as it is then."""
     unfinished = before.unfinished
-    rows = _rows_of_driver(frame, path) if unfinished is None else None
+    rows = _rows_of_driver(frame, path, batch.entry.position.records) if unfinished is None else None
     if rows is not None:
         return before.then(_by_driver(batch, rows, ours))
     ours.writer = None  # tasks take the transactional ids
@@ -130,10 +130,10 @@ def _write(batch: Batch, frame: DataFrame, path: str, transactions: int, ours: H
     return read(batch.ledger, batch.entry.epoch)
 
 
-def _rows_of_driver(frame: DataFrame, path: str) -> list[pa.RecordBatch] | None:
+def _rows_of_driver(frame: DataFrame, path: str, records: int | None) -> list[pa.RecordBatch] | None:
     if path == "driver":
         return fetched(frame)
-    return few(frame) if path == "auto" else None
+    return few(frame, records) if path == "auto" else None
 
 
 def _by_driver(batch: Batch, rows: list[pa.RecordBatch], ours: Held) -> Part:

@@ -71,7 +71,8 @@ class JdbcSink:
             writes it all the same and says so in its entry.
         path: ``"driver"``: the rows come to the driver's memory, which writes them; ``"direct"``: one task carries the batch
             in one transaction; ``"staged"``: tasks side by side into a staging table, then one statement. ``"auto"`` takes
-            the driver for at most 10,000 rows of what Spark takes for at most 4 MB; else it chooses by the number of
+            the driver for at most 10,000 rows of what Spark takes for at most 4 MB, or of at most 2,000 records of Kafka;
+            else it chooses by the number of
             partitions, and stages where Spark does not tell it (Connect, a shuffle under adaptive execution). SQLite takes
             no ``"staged"``.
         checkpoint: the query's ``checkpointLocation``; needed on Spark Connect only.
@@ -195,7 +196,7 @@ class JdbcSink:
         batch = self.ledger.batch(entry)
         if self._spark_jdbc is not None:
             return commit_by_spark(batch, self._spark_jdbc, work)
-        steps = [self._fetched(step) for step in work]
+        steps = [self._fetched(step, entry.position.records) for step in work]
         if len(steps) == 1 and isinstance(only := steps[0], Load) and self._is_direct(only.frame):
             return sum(receipt.rows for receipt in run_tasks(only.frame.coalesce(1), direct(batch, only.rows)))
         return finish(batch, self._stage(batch, steps))
@@ -214,11 +215,11 @@ class JdbcSink:
             )
         self._accepted_run = resolved.query.run_id
 
-    def _fetched(self, step: Load | Statement) -> Load | Statement | Fetched:
+    def _fetched(self, step: Load | Statement, records: int | None) -> Load | Statement | Fetched:
         """The step, with its rows where the driver carries them."""
         if not isinstance(step, Load) or self._path not in ("auto", "driver"):
             return step
-        batches = fetched(step.frame) if self._path == "driver" else few(step.frame)
+        batches = fetched(step.frame) if self._path == "driver" else few(step.frame, records)
         return step if batches is None else Fetched(step.rows, batches)
 
     def _stage(self, batch: Batch, work: Sequence[Load | Statement | Fetched]) -> list[Step]:

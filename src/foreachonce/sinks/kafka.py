@@ -48,7 +48,8 @@ class KafkaSink:
         on_mismatch: what becomes of a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
             writes it all the same and says so in its entry.
         path: ``"driver"``: the rows come to the driver's memory, which writes them by a producer that it keeps; ``"task"``:
-            tasks write them. ``"auto"`` takes the driver for at most 10,000 rows of what Spark takes for at most 4 MB.
+            tasks write them. ``"auto"`` takes the driver for at most 10,000 rows of what Spark takes for at most 4 MB,
+            or of at most 2,000 records of Kafka.
         checkpoint: the query's ``checkpointLocation``; needed on Spark Connect only.
         client: settings of librdkafka, with ``_`` for each dot of their names, such as ``security_protocol="SASL_SSL"``,
             ``sasl_password=…`` or ``compression_type="zstd"``. Passwords are shown nowhere.

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # What the driver itself carries: at most so many rows, of frames that Spark takes to be at most so many bytes.
 FEW_ROWS, FEW_BYTES = 10_000, 4_000_000
+# Or what was made of at most so many records, where Spark has no size but a source's offsets tell their number.
+FEW_RECORDS = 2_000
 # How many lines of an error that came from Spark are told.
 SHOWN = 15
 
@@ -65,18 +67,26 @@ def partitions(frame: DataFrame) -> int | None:
     return int(execution.toRdd().getNumPartitions())
 
 
-def few(frame: DataFrame) -> list[pa.RecordBatch] | None:
+def few(frame: DataFrame, records: int | None = None) -> list[pa.RecordBatch] | None:
     """The frame's rows, fetched to the driver, if Spark takes them for few and they are; None otherwise.
 
     A task in Python costs several times as much as fetching them; see docs/decisions/0009-small-batches.md.
+
+    Args:
+        frame: the batch, or what was made of it.
+        records: at most how many records the batch's sources bring; None where that is not known.
 
     Raises:
         ForeachOnceError: as :func:`run_tasks`.
     """
     size = _size(frame)
-    if size is None or size > FEW_BYTES:
+    if size is None:
         return None
-    batches = fetched(frame.coalesce(1).limit(FEW_ROWS + 1))
+    if size <= FEW_BYTES:
+        frame = frame.coalesce(1)
+    elif records is None or records > FEW_RECORDS:
+        return None
+    batches = fetched(frame.limit(FEW_ROWS + 1))
     return batches if sum(batch.num_rows for batch in batches) <= FEW_ROWS else None
 
 
