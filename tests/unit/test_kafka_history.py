@@ -81,11 +81,20 @@ def test_only_the_same_rows_complete_an_epoch():
     first, second = chain(2)
     history = History((taken("r"), part(first), part(second, 0, 2)), is_whole=True)
     same = second.epoch
-    assert _found(history, same).head.seq == 0
+    assert _found(history, same, is_held=True).head.seq == 0
     other = epoch(1, 9, batch_id=1)
-    assert _found(history, other).same_batch.seq == 1
+    assert _found(history, other, is_held=True).same_batch.seq == 1
     foreign = epoch(1, 9, query_id="another")
-    assert (_found(history, foreign).head.seq, _found(history, foreign).same_batch) == (1, None)
+    assert (_found(history, foreign, is_held=True).head.seq, _found(history, foreign, is_held=True).same_batch) == (1, None)
+
+
+def test_epoch_that_is_written_in_spite_of_an_unfinished_one_follows_it():
+    first, second = chain(2)
+    history = History((taken("r1"), part(first), part(second, 0, 2)), is_whole=True)
+    refuse_others(history, replace(epoch(1, 9, batch_id=5), run_id="r1"), 1)
+    refuse_others(history, replace(second.epoch, run_id="r1"), 0)
+    with pytest.raises(Conflict, match="newest entry is 1, not 0"):
+        refuse_others(history, replace(epoch(1, 9, batch_id=5), run_id="r1"), 0)
 
 
 def test_fenced_run_and_other_heads_are_refused():

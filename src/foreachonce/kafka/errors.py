@@ -44,11 +44,13 @@ class Complaints:
         self.poll: Callable[[float], object] = lambda seconds: None
         self.told: list[str] = []
         self.refused: list[str] = []
+        self.count = 0
         self.is_fenced = False
 
     def hear(self, error: KafkaError) -> None:
         """librdkafka's ``error_cb``."""
         text = self._cluster.scrub(error.str())
+        self.count += 1
         self.is_fenced = self.is_fenced or error.code() in FENCED
         if text not in self.told:
             self.told.append(text)
@@ -107,7 +109,7 @@ def in_our_words(error: KafkaError, cluster: Cluster, what: str, complaints: Com
     why = "" if complaints is None else complaints.why
     reasons: list[str] = [] if complaints is None else complaints.refused
     if code in FENCED or (complaints is not None and complaints.is_fenced):
-        return Conflict(f"{what}: another run has taken the stream over. Nothing was written.")
+        return Conflict(f"{what}: another run, or a task of one, has fenced this transaction off. Nothing was written.")
     if code == KafkaError.INVALID_TRANSACTION_TIMEOUT:
         return ConfigurationError(
             f"{what}: transaction_timeout_ms= is greater than the broker's transaction.max.timeout.ms (15 minutes unless "

@@ -53,7 +53,7 @@ def look(ledger: KafkaLedger, epoch: Epoch, timeout_ms: int) -> Found:
     """
     ours = held(ledger, epoch.stream, epoch.run_id)
     if ours is not None and ours.history is not None:
-        return _found(ours.history, epoch)
+        return _found(ours.history, epoch, is_held=True)
     history = read(ledger, epoch)
     if ours is not None:
         _refuse_lost(history, epoch)
@@ -62,7 +62,7 @@ def look(ledger: KafkaLedger, epoch: Epoch, timeout_ms: int) -> Found:
             history = read(ledger, epoch)
             _refuse_lost(history, epoch)
         ours.history, ours.is_in_doubt = history, False
-    return _found(history, epoch)
+    return _found(history, epoch, is_held=ours is not None)
 
 
 def take(ledger: KafkaLedger, epoch: Epoch, head: Entry | None, *, ids: int, timeout_ms: int) -> Found:
@@ -78,8 +78,8 @@ def take(ledger: KafkaLedger, epoch: Epoch, head: Entry | None, *, ids: int, tim
     make(ledger.cluster, topic)
     writer = _fence(ledger, epoch.stream, range(1), timeout_ms)
     history = read(ledger, epoch)
-    found = _found(history, epoch)
-    if found.is_held or found.head != head:
+    found = _found(history, epoch, is_held=False)
+    if found.head != head:
         return found
     taken = Taken(run_id=epoch.run_id, query_id=epoch.query_id, time=datetime.now(timezone.utc), ids=max(ids, history.ids))
     try:
@@ -94,7 +94,7 @@ def take(ledger: KafkaLedger, epoch: Epoch, head: Entry | None, *, ids: int, tim
         _refuse_lost(history, epoch)
     kept = writer if writer.is_clean else None
     _held[ledger, epoch.stream] = Held(epoch.run_id, history, kept)
-    return _found(history, epoch)
+    return _found(history, epoch, is_held=True)
 
 
 def read(ledger: KafkaLedger, epoch: Epoch) -> History:
@@ -116,9 +116,10 @@ def refuse_others(history: History, epoch: Epoch, before: int) -> None:
         Conflict: another entry came first.
     """
     _refuse_lost(history, epoch)
-    head = -1 if history.head is None else history.head.seq
-    if head != before:
-        raise Conflict(f"stream {epoch.stream!r}: the ledger's newest entry is {head}, not {before}. Nothing was written.")
+    head = _found(history, epoch, is_held=True).head
+    seq = -1 if head is None else head.seq
+    if seq != before:
+        raise Conflict(f"stream {epoch.stream!r}: the ledger's newest entry is {seq}, not {before}. Nothing was written.")
 
 
 def _fence(ledger: KafkaLedger, stream: str, numbers: range, timeout_ms: int) -> Writer:
@@ -128,8 +129,7 @@ def _fence(ledger: KafkaLedger, stream: str, numbers: range, timeout_ms: int) ->
     return writer
 
 
-def _found(history: History, epoch: Epoch) -> Found:
-    is_held = history.holder is not None and history.holder.run_id == epoch.run_id
+def _found(history: History, epoch: Epoch, *, is_held: bool) -> Found:
     unfinished = history.unfinished
     if unfinished is not None and not epoch.position.same_as(unfinished.entry.position):
         # Part of it can be read already: only the same rows complete it, and nothing may come in its place.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from foreachonce.entry import Entry
 from foreachonce.errors import ConfigurationError
@@ -55,11 +56,15 @@ class KafkaLedger:
     def entries(self, stream: str) -> Iterator[Entry]:
         """Yield the stream's entries in order of seq.
 
-        An epoch of several transactions that is not complete is not among them, unless others follow it.
+        An epoch of several transactions that lacks some is among them only if others follow it, and its decision says so.
         """
-        for written in self.history(stream).epochs:
+        epochs = self.history(stream).epochs
+        for written in epochs:
             if written.is_complete:
                 yield written.entry
+            elif written is not epochs[-1]:
+                lacking = f"{written.entry.decision}; {len(written.done)} of {written.parts} transactions"
+                yield replace(written.entry, decision=lacking)
 
     def history(self, stream: str) -> History:
         """All that the stream's ledger topic holds."""

@@ -52,6 +52,7 @@ class Writer:
         self.cluster, self.topic, self.stream, self.number = cluster, topic, stream, number
         self._timeout, self._complaints = timeout_ms / 1000, Complaints(cluster)
         self._began, self.is_clean = 0.0, True
+        self._clean = min(CLEAN_SECONDS, float(dict(cluster.client).get("socket.timeout.ms", 60_000)) / 2000)
         defaults = {"partitioner": "murmur2_random", "linger.ms": 5, "queue.buffering.max.messages": 500_000}
         # A row whose topic is not there need not wait longer: the topic was asked for before, or is some row's.
         defaults["topic.metadata.propagation.max.ms"] = 10_000
@@ -89,7 +90,7 @@ class Writer:
             CommitInDoubt: the reply to the commit was lost.
         """
         self.is_clean, self._began = False, time.monotonic()
-        heard = len(self._complaints.told)
+        heard = self._complaints.count
         with translated(self.cluster, self._what, self._complaints):
             self.producer.begin_transaction()
         try:
@@ -100,11 +101,13 @@ class Writer:
             self.abort()
             raise
         took = self._commit()
-        self.is_clean = took < CLEAN_SECONDS and len(self._complaints.told) == heard
+        self.is_clean = took < self._clean and self._complaints.count == heard
 
     def flush(self) -> None:
         """Send everything, in view of the transaction's time, so that the commit itself is short."""
-        while self.producer.flush(1.0):
+        # Not by flush(), which breaks off with a SystemError where the producer was fenced.
+        while len(self.producer):
+            self.producer.poll(0.02)
             self.check_time()
         self.check_time()
 
