@@ -6,13 +6,15 @@ import json
 from uuid import uuid4
 
 import pytest
+from pyspark.errors import StreamingQueryException
 
 from foreachonce import KafkaSink
+from foreachonce.chain import breaks
 from foreachonce.kafka.write import DRIVER_POINTS, TASK_POINTS
 from foreachonce.runner import POINTS_AFTER, POINTS_BEFORE
 from foreachonce.testing.contract import SinkContract
 from foreachonce.testing.kafka import Reader, make_topic
-from foreachonce.testing.writing import WriteContract
+from foreachonce.testing.writing import WriteContract, refused
 
 
 class Place:
@@ -49,3 +51,59 @@ class TestKafkaInParts(Place, WriteContract):
     way = {"path": "task", "transactions": 2}  # noqa: RUF012
     worker_points = TASK_POINTS
     points = (*POINTS_BEFORE, *TASK_POINTS, *POINTS_AFTER)
+
+    @pytest.fixture
+    def half(self, stream, faults):
+        """A batch of which one transaction is committed and the other is not."""
+        sink = self.sink("s")
+        stream.feed([0])
+        stream.run(sink)
+        self.copy = stream.copy_checkpoint("before")
+        stream.feed(range(1, 20))
+        faults.arm("commit-begun", "raise")
+        with pytest.raises(StreamingQueryException):
+            stream.run(sink)
+        self.seen = self.read()
+        assert 1 < len(self.seen) < 20
+        assert sink.ledger.head("s").seq == 0
+        assert [entry.seq for entry in sink.ledger.entries("s")] == [0]
+        return sink
+
+    def test_unfinished_batch_is_completed(self, stream, half):
+        stream.run(half)
+        self.assert_exactly_once(half, stream)
+        assert half.ledger.history("s").newest.parts == 2
+
+    def test_unfinished_batch_is_completed_with_as_many_transactions_as_it_was_begun_with(self, stream, half):
+        self.way = {"path": "auto", "transactions": 5}
+        stream.run(self.sink("s"))
+        self.assert_exactly_once(half, stream)
+        assert half.ledger.history("s").newest.parts == 2
+
+    def test_other_rows_do_not_take_an_unfinished_batchs_place(self, stream, half):
+        stream.restore_checkpoint(self.copy)
+        stream.feed([20])
+        with refused("Mismatch", "other rows than those that were written", "batch 1"):
+            stream.run(half, limit=2)
+        assert self.read() == self.seen
+
+    def test_unfinished_batch_is_passed_where_the_user_says_so(self, stream, half):
+        stream.lose_checkpoint()
+        stream.run(self.sink("s", on_mismatch="write"))
+        entries = list(half.ledger.entries("s"))
+        assert [entry.seq for entry in entries] == [0, 1, 2, 3]
+        assert entries[1].decision == "write; 1 of 2 transactions"
+        assert entries[2].decision.startswith("on_mismatch=write")
+        assert list(breaks(entries)) == []
+
+    def test_more_transactions_and_fewer_again(self, stream):
+        """What an earlier run used is fenced by the next, however many it uses itself."""
+        for number, transactions in enumerate((2, 5, 1)):
+            self.way = {"path": "task", "transactions": transactions}
+            stream.feed(range(100 * number, 100 * number + 50))
+            stream.run(self.sink("s"))
+        sink = self.sink("s")
+        self.assert_exactly_once(sink, stream)
+        history = sink.ledger.history("s")
+        assert [epoch.parts for epoch in history.epochs] == [2, 5, 1]
+        assert history.ids == 5

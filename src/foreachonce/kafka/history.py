@@ -76,6 +76,11 @@ class History:
         """The newest epoch, where some of its parts are missing."""
         return None if self.newest is None or self.newest.is_complete else self.newest
 
+    @property
+    def before_unfinished(self) -> Entry | None:
+        """The entry that the unfinished epoch follows, which may be of one that was passed, unfinished itself."""
+        return self.epochs[-2].entry if len(self.epochs) > 1 else None
+
     def same_batch(self, query_id: str, batch_id: int) -> Entry | None:
         """The entry of a query's batch, where it is complete."""
         entries = (written.entry for written in reversed(self.epochs) if written.is_complete)

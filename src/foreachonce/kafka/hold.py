@@ -131,12 +131,15 @@ def _fence(ledger: KafkaLedger, stream: str, numbers: range, timeout_ms: int) ->
 
 def _found(history: History, epoch: Epoch, *, is_held: bool) -> Found:
     unfinished = history.unfinished
-    if unfinished is not None and not epoch.position.same_as(unfinished.entry.position):
-        # Part of it can be read already: only the same rows complete it, and nothing may come in its place.
-        entry = unfinished.entry
-        is_same = (entry.query_id, entry.batch_id) == (epoch.query_id, epoch.batch_id)
-        return Found(entry, entry if is_same else history.same_batch(epoch.query_id, epoch.batch_id), is_held)
-    return Found(history.head, history.same_batch(epoch.query_id, epoch.batch_id), is_held)
+    same_batch = history.same_batch(epoch.query_id, epoch.batch_id)
+    if unfinished is None:
+        return Found(history.head, same_batch, is_held)
+    entry = unfinished.entry
+    if epoch.position.same_as(entry.position):
+        return Found(history.before_unfinished, same_batch, is_held)
+    # Part of it can be read already: only the same rows complete it, and nothing may come in its place.
+    is_same = (entry.query_id, entry.batch_id) == (epoch.query_id, epoch.batch_id)
+    return Found(entry, entry if is_same else same_batch, is_held)
 
 
 def _refuse_lost(history: History, epoch: Epoch) -> None:
