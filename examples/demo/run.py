@@ -26,6 +26,7 @@ from sinks import SINKS, Sink
 
 from flights import BATCHES, TOTAL
 from foreachonce.testing.jdbc import NoDriver
+from foreachonce.testing.kafka import NoKafka
 from foreachonce.testing.postgres import NoPostgres
 
 KILLS = 6
@@ -107,5 +108,5 @@ if __name__ == "__main__":
         sys.exit(main(**vars(_arguments())))
     except KeyboardInterrupt:
         sys.exit(130)
-    except (DriverError, NoDriver, NoPostgres) as error:
+    except (DriverError, NoDriver, NoKafka, NoPostgres) as error:
         sys.exit(str(error))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tables import tables
 from target import Target
+from topics import topics
 
 
 @dataclass(frozen=True)
@@ -31,4 +32,8 @@ def _database(name: str) -> Sink:
     return Sink("JDBC driver, input files, databases", "in the database", partial(tables, name))
 
 
-SINKS = {"sqlite": _database("sqlite"), "postgres": _database("postgres")}
+SINKS = {
+    "sqlite": _database("sqlite"),
+    "postgres": _database("postgres"),
+    "kafka": Sink("Kafka's jars, a broker, a topic of flights", "by a read_committed consumer", topics),
+}
