@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 SECONDS = 30
 
@@ -42,20 +42,18 @@ class Tally:
         """Count up to the end that is committed now; return how often each flight was read so far."""
         for partition, offset in self._next.items():
             self._consumer.assign([TopicPartition(self._topic, partition, offset)])
-            for message in self._to_the_end():
-                value, place = message.value(), message.offset()
-                assert value is not None and place is not None
+            for value, place in self._to_the_end():
                 self._found[json.loads(value)["flight_id"]] += 1
                 self._next[partition] = place + 1
         # A consumer that has something assigned goes on fetching.
         self._consumer.unassign()
         return self._found
 
-    def _to_the_end(self) -> Iterator[Message]:
+    def _to_the_end(self) -> Iterator[tuple[bytes, int]]:
         while (message := self._consumer.poll(SECONDS)) is not None:
             error = message.error()
             if error is None:
-                yield message
+                yield message.value() or b"", message.offset() or 0
             elif error.code() == KafkaError._PARTITION_EOF:
                 return
             else:
