@@ -27,7 +27,8 @@ SECONDS = 60
 @contextmanager
 def topics(names: Sequence[str], folder: Path) -> Iterator[dict[str, Target]]:
     """Send the flights to the topic that both sides read, and yield a new topic for each name."""
-    jars = with_all_they_need(KAFKA)
+    # Hadoop, most of their bytes, Spark has itself; a driver copies its jars whenever it starts.
+    jars = [jar for jar in with_all_they_need(KAFKA) if "hadoop" not in jar.name]
     with kafka() as servers, name_of_topics(servers) as source:
         send_flights(servers, source)
         yield {name: Topic(name, servers, source, jars) for name in names}
@@ -54,9 +55,8 @@ def send_flights(servers: str, topic: str) -> None:
     With one partition, both sides have the same rows in the same batches: those of the files.
     """
     make_topic(servers, topic, partitions=1)
-    producer = Producer(
-        {"bootstrap.servers": servers, "enable.idempotence": True, "queue.buffering.max.messages": 2 * flights.TOTAL}
-    )
+    settings = {"bootstrap.servers": servers, "enable.idempotence": True, "log_level": 0}
+    producer = Producer({**settings, "queue.buffering.max.messages": 2 * flights.TOTAL})
     for batch in flights.table().to_batches(max_chunksize=flights.BATCH_ROWS):
         for flight in batch.to_pylist():
             producer.produce(topic, json.dumps(flight))
