@@ -14,7 +14,7 @@ READY := $(VENV)/ready
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: setup ## Kill a streaming job over and over, and count its rows (SINK=sqlite | postgres)
+demo: setup ## Kill a streaming job over and over, and count its rows (SINK=sqlite | postgres | kafka)
 	@sh tools/java.sh
 	@$(RUN) examples/demo/run.py --sink $(SINK) $(if $(SEED),--seed $(SEED))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
@@ -22,9 +21,10 @@ def options(url: str) -> dict[str, str]:
 
 
 def driver_jar(sink: str) -> Path:
-    """The database's JDBC driver; Spark fetches it from Maven Central where it is not there yet."""
-    try:
-        (jar,) = jdbc.jars(PACKAGES[sink])
-    except jdbc.NoDriver as error:
-        sys.exit(str(error))
+    """The database's JDBC driver; Spark fetches it from Maven Central where it is not there yet.
+
+    Raises:
+        NoDriver: it could not.
+    """
+    (jar,) = jdbc.jars(PACKAGES[sink])
     return jar

@@ -10,20 +10,16 @@ import sys
 from collections.abc import Callable
 
 import jdbc
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
+from query import COLUMNS, TASKS, BatchFunction, session, write
 
 from foreachonce import JdbcSink
 
 TABLE = "flights"
 STREAM = "flights"
-COLUMNS = (
-    "flight_id int, time_hour string, carrier string, flight int, tailnum string, origin string, dest string, "
-    "dep_delay int, arr_delay int, air_time int, distance int"
-)
-FILES_A_BATCH = 4
 
 
-def plain(url: str) -> Callable[[DataFrame, int], None]:
+def plain(url: str) -> BatchFunction:
     """As it is written today: Spark's own JDBC writer appends each batch, every task in a transaction of its own."""
 
     def append(batch: DataFrame, batch_id: int) -> None:
@@ -37,22 +33,13 @@ def once(url: str) -> JdbcSink:
     return JdbcSink(url, table=TABLE, stream=STREAM)
 
 
-SIDES: dict[str, Callable[[str], Callable[[DataFrame, int], None]]] = {"plain": plain, "foreachonce": once}
+SIDES: dict[str, Callable[[str], BatchFunction]] = {"plain": plain, "foreachonce": once}
 
 
 def run(side: str, url: str, source: str, checkpoint: str, jar: str) -> None:
-    """Write every file that is not yet written, then end."""
-    files = session(jar).readStream.schema(COLUMNS).option("maxFilesPerTrigger", FILES_A_BATCH).parquet(source)
-    query = files.writeStream.foreachBatch(SIDES[side](url)).option("checkpointLocation", checkpoint)
-    query.trigger(availableNow=True).start().awaitTermination()
-
-
-def session(jar: str) -> SparkSession:
-    """A small Spark, the same for both sides."""
-    builder = SparkSession.builder.appName("flights").master("local[2]").config("spark.jars", jar)
-    # A task for each file: like most jobs, this one has more tasks in a batch than cores.
-    builder = builder.config("spark.sql.files.minPartitionNum", FILES_A_BATCH).config("spark.driver.memory", "1g")
-    return builder.config("spark.ui.enabled", "false").config("spark.log.level", "ERROR").getOrCreate()
+    """Write every file that is not yet written, a file for each task."""
+    files = session(jar).readStream.schema(COLUMNS).option("maxFilesPerTrigger", TASKS).parquet(source)
+    write(files, SIDES[side](url), checkpoint)
 
 
 if __name__ == "__main__":

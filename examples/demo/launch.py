@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from jdbc import driver_jar
-from job import FILES_A_BATCH
+from query import TASKS
 
 import flights
 from foreachonce.testing.jdbc import IVY
@@ -21,19 +21,18 @@ ARCHIVE = IVY / f"spark-{version('pyspark')}.jsa"
 JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData"
 
 
-def command(side: str, sink: str, source: Path, checkpoint: Path) -> list[str]:
-    """The driver's command line."""
-    job = Path(__file__).with_name("job.py")
-    return [sys.executable, str(job), side, str(source), str(checkpoint), str(driver_jar(sink))]
+def command(job: str, *arguments: object) -> list[str]:
+    """The command line of a driver that runs one of this folder's jobs."""
+    return [sys.executable, str(Path(__file__).with_name(job)), *map(str, arguments)]
 
 
-def environment(url: str, scratch: Path, archive: str = "") -> dict[str, str]:
-    """The driver's environment. What a killed driver leaves behind stays in ``scratch``."""
+def environment(variables: Mapping[str, str], scratch: Path, archive: str = "") -> dict[str, str]:
+    """The driver's environment, with its job's variables. What a killed driver leaves behind stays in ``scratch``."""
     if not archive and ARCHIVE.exists():
         archive = f"-XX:SharedArchiveFile={ARCHIVE}"
     return {
         **os.environ,
-        "DATABASE_URL": url,
+        **variables,
         "PYSPARK_PYTHON": sys.executable,
         "SPARK_LAUNCHER_OPTS": JAVA,
         "SPARK_LOCAL_IP": "127.0.0.1",
@@ -43,16 +42,15 @@ def environment(url: str, scratch: Path, archive: str = "") -> dict[str, str]:
     }
 
 
-def prepare(sink: str) -> None:
-    """Fetch the JDBC driver, and run the job once for Java to write its archive; where both are there, do nothing."""
-    driver_jar(sink)
+def prepare() -> None:
+    """Run a job once for Java to write its archive; where it is there, do nothing."""
     if ARCHIVE.exists():
         return
     with TemporaryDirectory(prefix="foreachonce-demo-") as name:
         folder, fresh = Path(name), ARCHIVE.with_suffix(".new")
-        flights.write_files(folder / "input", FILES_A_BATCH)
-        variables = environment(f"sqlite:///{folder}/sink.db", folder, f"-XX:ArchiveClassesAtExit={fresh}")
-        arguments = command("foreachonce", sink, folder / "input", folder / "checkpoint")
+        flights.write_files(folder / "input", TASKS)
+        variables = environment({"DATABASE_URL": f"sqlite:///{folder}/sink.db"}, folder, f"-XX:ArchiveClassesAtExit={fresh}")
+        arguments = command("job.py", "foreachonce", folder / "input", folder / "checkpoint", "")
         # Its output ends when its Java has ended too, with the archive written.
         done = subprocess.run(arguments, env=variables, capture_output=True, text=True, check=False)
         if done.returncode:

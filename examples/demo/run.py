@@ -1,6 +1,6 @@
-"""The demo: a streaming job is killed over and over, as it is written today and with foreachonce; then SQL counts the rows.
+"""The demo: a streaming job is killed over and over, as it is written today and with foreachonce; then its rows are counted.
 
-Both sides read the same files in the same batches, and their kills are planned for the same moments: in the same batches,
+Both sides read the same rows in the same batches, and their kills are planned for the same moments: in the same batches,
 after the same share of the time that a batch usually takes there.
 """
 
@@ -18,16 +18,17 @@ from tempfile import TemporaryDirectory
 
 import launch
 from driver import DriverError
-from job import FILES_A_BATCH, SIDES, STREAM, once
+from job import SIDES
 from killer import plan
 from show import Show
 from side import Side
-from sinks import SINKS, databases
+from sinks import SINKS, Sink
 
-import flights
+from flights import BATCHES, TOTAL
+from foreachonce.testing.jdbc import NoDriver
+from foreachonce.testing.kafka import NoKafka
 from foreachonce.testing.postgres import NoPostgres
 
-BATCHES = 24
 KILLS = 6
 SHOWN_ENTRIES = 5
 LOOK_EVERY = 0.1
@@ -37,30 +38,28 @@ def main(sink: str, seed: int) -> int:
     """Run the demo; 0 where foreachonce has written every row once."""
     with Show(SIDES, BATCHES) as show:
         show.say(f"seed {seed}: make demo SINK={sink} SEED={seed} plans the same kills again")
-        with set_up(sink, show) as sides:
+        with set_up(SINKS[sink], show) as sides:
             begun = time.monotonic()
             compare(sides, seed, show)
-            report(sides, show)
+            report(SINKS[sink], sides, show)
             show.say(f"{time.monotonic() - begun:.0f} s after set-up")
             return verdict(sides[-1], show)
 
 
 @contextmanager
-def set_up(sink: str, show: Show) -> Iterator[list[Side]]:
+def set_up(sink: Sink, show: Show) -> Iterator[list[Side]]:
     """Make ready what the comparison needs, and yield both sides; nothing of it is left afterwards."""
-    show.say("set-up: JDBC driver, input files, databases")
-    launch.prepare(sink)
+    show.say(f"set-up: {sink.needs}")
+    launch.prepare()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="foreachonce-demo-")))
-        batch_rows = FILES_A_BATCH * flights.write_files(folder / "input", BATCHES * FILES_A_BATCH)
-        urls = stack.enter_context(databases(sink, list(SIDES), folder))
-        sides = [Side(name, sink=sink, url=urls[name], folder=folder, batch_rows=batch_rows, show=show) for name in SIDES]
-        yield [stack.enter_context(side) for side in sides]
+        targets = stack.enter_context(sink.targets(list(SIDES), folder))
+        yield [stack.enter_context(Side(name, targets[name], folder, show)) for name in SIDES]
 
 
 def compare(sides: list[Side], seed: int, show: Show) -> None:
     """Kill both sides at the same moments, one after the other; then let both come to their end, side by side."""
-    show.say(f"{flights.TOTAL:,} flights in {BATCHES} batches; {KILLS} times each side's driver gets SIGKILL amid a batch")
+    show.say(f"{TOTAL:,} flights in {BATCHES} batches; {KILLS} times each side's driver gets SIGKILL amid a batch")
     show.say("picked at random, a random part of a usual batch's time after Spark has written its offsets; a batch that is")
     show.say("over before its moment is spared, and the next one is tried")
     for moment in plan(random.Random(seed), kills=KILLS, first=3, apart=3):
@@ -72,26 +71,26 @@ def compare(sides: list[Side], seed: int, show: Show) -> None:
         time.sleep(LOOK_EVERY)
 
 
-def report(sides: list[Side], show: Show) -> None:
-    """Print what SQL counts in both tables, and the end of foreachonce's ledger."""
+def report(sink: Sink, sides: list[Side], show: Show) -> None:
+    """Print what is counted on both sides, and the end of foreachonce's ledger."""
     counts = {side: side.count() for side in sides}
     show.table(
-        "Counted in the database",
+        f"Counted {sink.counted}",
         {"": "left"} | dict.fromkeys(("rows expected", "written", "duplicated", "lost", "kills survived"), "right"),
-        [(side.name, flights.TOTAL, n.written, n.duplicated, n.lost, side.kills) for side, n in counts.items()],
+        [(side.name, TOTAL, n.written, n.duplicated, n.lost, side.kills) for side, n in counts.items()],
     )
-    entries = list(once(sides[-1].url).ledger.entries(STREAM))
+    entries = sides[-1].target.entries()
     show.entries(f"The last {SHOWN_ENTRIES} of {len(entries)} ledger entries", entries[-SHOWN_ENTRIES:])
 
 
 def verdict(side: Side, show: Show) -> int:
     """The exit code: 0 where every flight is there once, and the ledger knows of each."""
     count = side.count()
-    ledger = sum(entry.rows or 0 for entry in once(side.url).ledger.entries(STREAM))
-    if (count.written, count.duplicated, count.lost, ledger) == (flights.TOTAL, 0, 0, flights.TOTAL):
+    ledger = sum(entry.rows or 0 for entry in side.target.entries())
+    if (count.written, count.duplicated, count.lost, ledger) == (TOTAL, 0, 0, TOTAL):
         show.say(f"{side.name}: every flight is there, exactly once")
         return 0
-    show.say(f"{side.name} HAS FAILED: {count}, {ledger:,} rows in the ledger, where {flights.TOTAL:,} were expected")
+    show.say(f"{side.name} HAS FAILED: {count}, {ledger:,} rows in the ledger, where {TOTAL:,} were expected")
     return 1
 
 
@@ -109,5 +108,5 @@ if __name__ == "__main__":
         sys.exit(main(**vars(_arguments())))
     except KeyboardInterrupt:
         sys.exit(130)
-    except (DriverError, NoPostgres) as error:
+    except (DriverError, NoDriver, NoKafka, NoPostgres) as error:
         sys.exit(str(error))

@@ -1,4 +1,4 @@
-"""One side of the comparison: its driver, its table, and how often it was killed."""
+"""One side of the comparison: its driver, what it has written, and how often it was killed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from checkpoint import Checkpoint
 from driver import Driver
 from killer import Moment, kill
 from show import Show
-from sinks import Count, Table
+from target import Count, Target
 
-from flights import TOTAL
+from flights import BATCH_ROWS, TOTAL
 
 
 class Side:
@@ -19,21 +19,19 @@ class Side:
 
     Args:
         name: which side, a key of ``job.SIDES``.
-        sink, url: what kind of database, and where it is.
-        folder: for checkpoint, log and scratch files; the input is in there.
-        batch_rows: the rows of a batch.
+        target: where it writes.
+        folder: for checkpoint, log and scratch files.
         show: where to tell what happens.
     """
 
-    def __init__(self, name: str, *, sink: str, url: str, folder: Path, batch_rows: int, show: Show) -> None:
-        self.name, self.url, self.kills = name, url, 0
-        self._table, self._batch_rows, self._show = Table(url), batch_rows, show
+    def __init__(self, name: str, target: Target, folder: Path, show: Show) -> None:
+        self.name, self.target, self.kills = name, target, 0
+        self._show = show
         checkpoint, scratch = folder / f"{name}-checkpoint", folder / f"{name}-scratch"
         scratch.mkdir()
         self._checkpoint = Checkpoint(checkpoint)
-        command = launch.command(name, sink, folder / "input", checkpoint)
-        environment = launch.environment(url, scratch)
-        self._driver = Driver(command, environment, self._checkpoint, folder / f"{name}.log")
+        environment = launch.environment(target.variables, scratch)
+        self._driver = Driver(target.command(checkpoint), environment, self._checkpoint, folder / f"{name}.log")
 
     def __enter__(self) -> Side:
         return self
@@ -48,9 +46,9 @@ class Side:
             self._show.say(f"        {self.name:11}  was through with all batches before its next kill")
             return
         self.kills += 1
-        first = landed.batch * self._batch_rows
-        flights = range(first, min(first + self._batch_rows, TOTAL))
-        self._show.killed(self.name, self.kills, planned, landed, self._table.held(flights), len(flights))
+        first = landed.batch * BATCH_ROWS
+        flights = range(first, min(first + BATCH_ROWS, TOTAL))
+        self._show.killed(self.name, self.kills, planned, landed, self.target.held(flights), len(flights))
         self.count()
 
     def start(self) -> None:
@@ -64,7 +62,7 @@ class Side:
 
     def count(self) -> Count:
         """Count the rows that are there."""
-        count = self._table.count()
+        count = self.target.count()
         self._show.rows(self.name, count.written, self.kills)
         return count
 

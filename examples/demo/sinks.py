@@ -1,70 +1,39 @@
-"""The databases: one of its own for each side, and what SQL counts in them."""
+"""What the demo can write to: the choices of ``--sink``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import sqlalchemy as sa
-from jdbc import PACKAGES
-from job import COLUMNS, TABLE
-
-from flights import TOTAL
-from foreachonce.testing.postgres import database, postgres
-
-SINKS = tuple(PACKAGES)
-
-
-@contextmanager
-def databases(sink: str, names: Sequence[str], folder: Path) -> Iterator[dict[str, str]]:
-    """Yield the address of a new database for each name."""
-    with ExitStack() as stack:
-        if sink == "sqlite":
-            yield {name: f"sqlite:///{folder}/{name}.db" for name in names}
-        else:
-            server = stack.enter_context(postgres())
-            yield {name: stack.enter_context(database(server)) for name in names}
+from tables import tables
+from target import Target
+from topics import topics
 
 
 @dataclass(frozen=True)
-class Count:
-    """What a table holds."""
+class Sink:
+    """A kind of sink.
 
-    written: int
-    different: int
+    Args:
+        needs: what the set-up makes ready.
+        counted: by what or where the rows are counted.
+        targets: makes what both sides read and, for each name, what that side writes; nothing of it is left afterwards.
+    """
 
-    @property
-    def duplicated(self) -> int:
-        """The rows that are there once too often."""
-        return self.written - self.different
-
-    @property
-    def lost(self) -> int:
-        """The flights that are not there."""
-        return TOTAL - self.different
+    needs: str
+    counted: str
+    targets: Callable[[Sequence[str], Path], AbstractContextManager[dict[str, Target]]]
 
 
-class Table:
-    """A side's table. It is made by the demo, so that both sides start with the same."""
+def _database(name: str) -> Sink:
+    return Sink("JDBC driver, input files, databases", "in the database", partial(tables, name))
 
-    def __init__(self, url: str) -> None:
-        address = url.replace("postgresql://", "postgresql+psycopg://", 1)
-        self._engine = sa.create_engine(address, poolclass=sa.NullPool)
-        with self._engine.begin() as connection:
-            connection.execute(sa.text(f"create table {TABLE} ({COLUMNS.replace('string', 'text')})"))
 
-    def count(self) -> Count:
-        """Count all rows, and the different flights among them."""
-        written, different = self._numbers(f"select count(*), count(distinct flight_id) from {TABLE}")
-        return Count(written, different)
-
-    def held(self, flight_ids: range) -> int:
-        """Count how many of these flights are there."""
-        ids = f"flight_id >= {flight_ids.start} and flight_id < {flight_ids.stop}"
-        return self._numbers(f"select count(distinct flight_id) from {TABLE} where {ids}")[0]
-
-    def _numbers(self, query: str) -> list[int]:
-        with self._engine.connect() as connection:
-            return list(connection.execute(sa.text(query)).one())
+SINKS = {
+    "sqlite": _database("sqlite"),
+    "postgres": _database("postgres"),
+    "kafka": Sink("Kafka's jars, a broker, a topic of flights", "by a read_committed consumer", topics),
+}
