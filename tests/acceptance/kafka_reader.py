@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from threading import Lock
 
-from foreachonce.testing.kafka import Reader as Topic
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from foreachonce.testing.kafka import READ
 from tests.acceptance.reader import FILE_IDS, Reader
+
+# How long the broker may say nothing, where there is nothing new.
+QUIET_SECONDS = 0.3
 
 
 class KafkaReader(Reader):
-    """Reads on from where it was, up to what is stable, and counts each file's records.
+    """Reads on from where it was, to the end that is stable, and counts each file's records.
 
     Of one partition: Kafka marks a transaction's end in each partition by itself.
     """
 
     def __init__(self, servers: str, topic: str) -> None:
         super().__init__()
-        self._topic, self._name = Topic(servers), topic
+        self._consumer, self._lock = Consumer({**READ, "bootstrap.servers": servers}), Lock()
+        self._consumer.assign([TopicPartition(topic, 0, 0)])
+        self._ids: list[int] = []
 
     def look(self) -> None:
         """Count the records of each file among all that can be read now."""
@@ -26,4 +34,14 @@ class KafkaReader(Reader):
 
     def ids(self) -> list[int]:
         """All ids in the topic, in order."""
-        return sorted(json.loads(value or b"")["id"] for value in self._topic.values(self._name))
+        with self._lock:
+            while message := self._consumer.poll(QUIET_SECONDS):
+                if message.error() is None:
+                    self._ids.append(json.loads(message.value() or b"")["id"])
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    break
+            return sorted(self._ids)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()

@@ -53,6 +53,16 @@ SETTINGS = {
 }
 
 
+# How a reader reads.
+READ: Mapping[str, str | bool] = MappingProxyType(
+    {
+        "group.id": "foreachonce-tests",
+        "isolation.level": "read_committed",
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "error",
+    }
+)
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -225,14 +235,7 @@ class Reader:
     """Reads whole topics as a ``read_committed`` consumer sees them, up to the end that is stable now."""
 
     def __init__(self, servers: str, isolation: str = "read_committed") -> None:
-        self._settings = {
-            "bootstrap.servers": servers,
-            "group.id": "foreachonce-tests",
-            "isolation.level": isolation,
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "error",
-        }
+        self._settings = {**READ, "bootstrap.servers": servers, "isolation.level": isolation}
 
     def values(self, topic: str) -> list[bytes | None]:
         """The values of all records of the topic."""
