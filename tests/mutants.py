@@ -28,6 +28,7 @@ TRAPS = "tests/contract/test_delta_traps.py"
 DELTA_MERGE = "tests/contract/test_delta_merge.py"
 DELTA_TABLES = "tests/contract/test_delta_tables.py"
 HISTORY = "tests/unit/test_delta_history.py"
+KAFKA = "tests/contract/test_kafka_contract.py"
 
 
 @dataclass(frozen=True)
@@ -390,6 +391,55 @@ MUTANTS = [
         "return {APP_ID: app_id(own.entry.stream), VERSION: str(own.guard), METADATA",
         "return {METADATA",
         (f"{TRAPS}::test_commit_in_flight_of_a_run_that_was_replaced_fails -k merge",),
+    ),
+    Mutant(
+        "kafka-entry",
+        "kafka/write.py",
+        "            writer.record(record)",
+        "            pass",
+        (f"{KAFKA}::TestKafkaByDriver::test_first_write_brings_rows_and_entry",),
+    ),
+    Mutant(
+        "kafka-look-after-fence",
+        "kafka/write.py",
+        "        refuse_others(history, epoch, self.entry.seq - 1)",
+        "        pass",
+        (f"{KAFKA}::TestKafkaByTask::test_paused_run_writes_nothing_after_it_was_replaced -k fence-begun",),
+    ),
+    Mutant(
+        "kafka-done",
+        "kafka/write.py",
+        "        if part in batch.done():\n            exhaust",
+        "        if batch.done() is None:\n            exhaust",
+        (f"{KAFKA}::TestKafkaInParts::test_unfinished_batch_is_completed",),
+    ),
+    Mutant(
+        "kafka-fence-all-ids",
+        "kafka/hold.py",
+        "    if taken.ids > 1:",
+        "    if taken.ids < 0:",
+        (f"{KAFKA}::TestKafkaInParts::test_ids_that_a_run_does_not_use_itself_are_fenced",),
+    ),
+    Mutant(
+        "kafka-unfinished",
+        "kafka/hold.py",
+        "    if unfinished is None:",
+        "    if unfinished is None or unfinished:",
+        (f"{KAFKA}::TestKafkaInParts::test_other_rows_do_not_take_an_unfinished_batchs_place",),
+    ),
+    Mutant(
+        "kafka-read-committed",
+        "kafka/topic.py",
+        'isolation_level="read_committed"',
+        'isolation_level="read_uncommitted"',
+        (f"{KAFKA}::TestKafkaByTask::test_error_at_any_step_writes_once",),
+    ),
+    Mutant(
+        "kafka-abort",
+        "kafka/writer.py",
+        "        except BaseException:\n            self.abort()",
+        "        except BaseException:\n            self._commit()",
+        ("tests/contract/test_kafka_bad_input.py::test_row_without_a_topic_is_refused",),
     ),
     Mutant(
         "delta-types",

@@ -55,9 +55,9 @@ def test_a_kill_at_any_step_of_a_kafka_transaction(path, steps, kafka_place, kaf
                 driver.wait_at_point()
                 driver.kill("all")
         finish(job)
-    watch.look()
+        watch.look()
+        assert watch.ids() == stream.ids()
     assert watch.parts == []
-    assert watch.ids() == stream.ids()
     entries = list(sink.ledger.entries("s"))
     assert list(breaks(entries)) == []
     assert sum(entry.rows for entry in entries) == len(stream.ids())

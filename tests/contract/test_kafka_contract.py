@@ -13,6 +13,7 @@ from foreachonce.chain import breaks
 from foreachonce.kafka.write import DRIVER_POINTS, TASK_POINTS
 from foreachonce.runner import POINTS_AFTER, POINTS_BEFORE
 from foreachonce.testing.contract import SinkContract
+from foreachonce.testing.driver import Job
 from foreachonce.testing.kafka import Reader, make_topic
 from foreachonce.testing.writing import WriteContract, refused
 
@@ -30,7 +31,7 @@ class Place:
 
     def sink(self, stream, **keywords):
         given = {"topic": self.topic, "key": "value", "value": "to_json(struct(id))", "ledger_prefix": self.prefix}
-        return KafkaSink(self.servers, stream=stream, **given, **self.way, **keywords)
+        return KafkaSink(self.servers, stream=stream, **{**given, **self.way, **keywords})
 
     def read(self):
         return sorted(json.loads(value)["id"] for value in Reader(self.servers).values(self.topic))
@@ -95,6 +96,21 @@ class TestKafkaInParts(Place, WriteContract):
         assert entries[1].decision == "write; 1 of 2 transactions"
         assert entries[2].decision.startswith("on_mismatch=write")
         assert list(breaks(entries)) == []
+
+    def test_ids_that_a_run_does_not_use_itself_are_fenced(self, spark, stream, other_driver):
+        """A paused run has the second id's transaction open; who replaces it writes by the first id only."""
+        in_second = "select max(k) from values ('a'), ('b'), ('c'), ('d') t(k) where pmod(hash(cast(k as binary)), 2) = 1"
+        key = f"'{spark.sql(in_second).first()[0]}'"
+        stream.feed([1, 2, 3])
+        other_driver.faults.arm("commit-begun", "stop")
+        other_driver.submit(Job(self.sink("s", key=key), stream.source, stream.checkpoint))
+        other_driver.faults.wait("commit-begun", lambda: other_driver.is_busy)
+        self.way = {"path": "task"}
+        sink = self.sink("s")
+        stream.run(sink)
+        other_driver.faults.release("commit-begun")
+        assert "foreachonce.errors" in other_driver.result()
+        self.assert_exactly_once(sink, stream)
 
     def test_more_transactions_and_fewer_again(self, stream):
         """What an earlier run used is fenced by the next, however many it uses itself."""
