@@ -72,16 +72,17 @@ def _side(
         took = bench.stream(make(servers, topic), data, limit=limit)
         # Each transaction's mark takes an offset too, in each partition that it wrote.
         assert _end(servers, topic) >= sum(pq.read_metadata(file).num_rows for file in data.glob("*.parquet"))
-        AdminClient({"bootstrap.servers": servers}).delete_topics([topic])[topic].result(30)
+        admin = AdminClient({"bootstrap.servers": servers})
+        admin.delete_topics([topic])[topic].result(30)
         return sum(took)
 
     return run
 
 
 def _end(servers: str, topic: str) -> int:
+    admin = AdminClient({"bootstrap.servers": servers})
     asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(PARTITIONS)}
-    found = AdminClient({"bootstrap.servers": servers}).list_offsets(asked)
-    return sum(offset.result(30).offset for offset in found.values())
+    return sum(offset.result(30).offset for offset in admin.list_offsets(asked).values())
 
 
 def ours(servers: str, topic: str, **keywords: int) -> KafkaSink:

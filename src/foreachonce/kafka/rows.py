@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from foreachonce.spark.frames import backticked
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
 # The columns that a record is made of, in this order, and the types of each; source: Spark's Kafka integration guide.
 TYPES = {
@@ -56,26 +56,38 @@ def shaped(frame: DataFrame, shape: Shape) -> DataFrame:
     Raises:
         FrameError: a column is missing, unknown, or neither bytes nor text.
     """
+    known = (frame.schema.json(), shape)
+    if known not in _expressions:
+        _expressions[known] = _checked(frame, shape)
+    return frame.selectExpr(*_expressions[known])
+
+
+# What was found good for frames of a schema: to look at it anew costs a small batch half of its time.
+_expressions: dict[tuple[str, Shape], list[str]] = {}
+
+
+def _checked(frame: DataFrame, shape: Shape) -> list[str]:
+    """The SQL expressions of the columns as they are sent."""
     from pyspark.errors import AnalysisException
     from pyspark.sql import functions as F
 
     given = shape.given
     names = [name for name in TYPES if name in given or name in frame.columns]
-    wanted = [name for name in names if not (name == "topic" and shape.topic)]
+    wanted = {name: given.get(name, backticked(name)) for name in names if not (name == "topic" and shape.topic)}
     _check_names(frame.columns, wanted, shape)
     try:
-        found = frame.select(*(F.expr(given.get(name, backticked(name))).alias(name) for name in wanted))
+        found = frame.select(*(F.expr(expression).alias(name) for name, expression in wanted.items()))
     except AnalysisException as error:
         raise FrameError(f"{_told(given)}: {str(error).splitlines()[0]} Nothing was written.") from None
     _check_types(dict(found.dtypes), given)
-    return found.select(*(_sent(F.col(name), name) for name in wanted))
+    return [_sent(name, expression) for name, expression in wanted.items()]
 
 
 def _told(given: dict[str, str]) -> str:
     return ", ".join(f"{name}={expression!r}" for name, expression in given.items()) or "the frame"
 
 
-def _check_names(columns: list[str], wanted: list[str], shape: Shape) -> None:
+def _check_names(columns: list[str], wanted: Mapping[str, str], shape: Shape) -> None:
     if "value" not in wanted:
         raise FrameError(
             f"the frame has no column 'value', but {', '.join(map(repr, columns))}: say what a record holds, such as "
@@ -101,12 +113,10 @@ def _check_types(found: dict[str, str], given: dict[str, str]) -> None:
             )
 
 
-def _sent(column: Column, name: str) -> Column:
-    from pyspark.sql import functions as F
-
+def _sent(name: str, expression: str) -> str:
     if name == "timestamp":
-        return F.unix_millis(column.cast("timestamp")).alias(name)
-    return column.cast("binary" if name in ("key", "value") else TYPES[name][0]).alias(name)
+        return f"unix_millis({expression}) as timestamp"
+    return f"cast(({expression}) as {'binary' if name in ('key', 'value') else TYPES[name][0]}) as {name}"
 
 
 def split(frame: DataFrame, parts: int) -> DataFrame:

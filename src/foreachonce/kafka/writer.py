@@ -107,7 +107,7 @@ class Writer:
         """Send everything, in view of the transaction's time, so that the commit itself is short."""
         # Not by flush(), which breaks off with a SystemError where the producer was fenced.
         while len(self.producer):
-            self.producer.poll(0.02)
+            self.producer.poll(0.001)
             self.check_time()
         self.check_time()
 
