@@ -50,6 +50,7 @@ class TestKafkaByDriver(Place, WriteContract):
 
 class TestKafkaInParts(Place, WriteContract):
     way = {"path": "task", "transactions": 2}  # noqa: RUF012
+    is_atomic = False
     # What differs from one transaction: two tasks come to these.
     worker_points = points = ("fenced", "rows-half", "commit-begun", "committed")
 
