@@ -12,12 +12,13 @@ from foreachonce.kafka.cluster import Cluster
 
 FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
 RIGHTS = {
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "the right to write the topic (WRITE and DESCRIBE, and CREATE for a new one)",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "the right to a topic (WRITE, DESCRIBE; to a ledger topic also READ, CREATE)",
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "the right to write transactional ids (WRITE and DESCRIBE)",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "the right to create topics (CREATE), or to write idempotently",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "the right to use the group",
 }
 UNKNOWN = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+PURGED = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}
 # What says that a server was not reached, or that it did not answer.
 AWAY = {
     KafkaError._TIMED_OUT,
@@ -57,7 +58,8 @@ class Complaints:
 
     def hear_delivery(self, error: KafkaError | None, message: object) -> None:
         """librdkafka's ``on_delivery``, here called for records only that were not taken."""
-        if error is not None and len(self.refused) < 3:
+        # What is purged was given up for a reason that the commit tells.
+        if error is not None and error.code() not in PURGED and len(self.refused) < 3:
             topic = message.topic()  # type: ignore[attr-defined]
             self.refused.append(refusal(error, topic, self._cluster))
 
