@@ -414,6 +414,13 @@ MUTANTS = [
         (f"{KAFKA}::TestKafkaInParts::test_unfinished_batch_is_completed",),
     ),
     Mutant(
+        "kafka-wait-for-siblings",
+        "kafka/write.py",
+        "        if self.parts > 1:\n            wait",
+        "        if self.parts < 0:\n            wait",
+        (f"{KAFKA}::TestKafkaInParts::test_repeated_task_waits_for_the_transaction_beside_it",),
+    ),
+    Mutant(
         "kafka-fence-all-ids",
         "kafka/hold.py",
         "    if taken.ids > 1:",

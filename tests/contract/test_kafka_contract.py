@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from uuid import uuid4
 
 import pytest
@@ -13,7 +14,7 @@ from foreachonce.chain import breaks
 from foreachonce.kafka.write import DRIVER_POINTS, TASK_POINTS
 from foreachonce.runner import POINTS_AFTER, POINTS_BEFORE
 from foreachonce.testing.contract import SinkContract
-from foreachonce.testing.driver import Job
+from foreachonce.testing.driver import Driver, Job
 from foreachonce.testing.kafka import Reader, make_topic
 from foreachonce.testing.writing import WriteContract, refused
 
@@ -111,6 +112,20 @@ class TestKafkaInParts(Place, WriteContract):
         stream.run(sink)
         other_driver.faults.release("commit-begun")
         assert "foreachonce.errors" in other_driver.result()
+        self.assert_exactly_once(sink, stream)
+
+    def test_repeated_task_waits_for_the_transaction_beside_it(self, stream):
+        """An open transaction hides from readers what was committed behind it, the repeated task's own entry too."""
+        sink = self.sink("s")
+        stream.feed(range(40))
+        job = Job(sink, stream.source, stream.checkpoint, master="local[2,4]")
+        with Driver(job) as driver:
+            driver.faults.arm("entry-written", "stop")
+            driver.faults.arm("committed", "kill")
+            driver.faults.wait("committed", lambda: driver.is_running)
+            time.sleep(3)
+            driver.faults.release("entry-written")
+            assert driver.wait() == 0, driver.log()
         self.assert_exactly_once(sink, stream)
 
     def test_more_transactions_and_fewer_again(self, stream):

@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import unquote
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs hide what it offers
     AdminClient,
     ConfigResource,
     NewTopic,
+    OffsetSpec,
     ResourceType,
 )
 
-from foreachonce.errors import ConfigurationError, LedgerError, SinkUnavailable
+from foreachonce.errors import ConfigurationError, Conflict, LedgerError, SinkUnavailable
 from foreachonce.kafka.cluster import Cluster
 from foreachonce.kafka.errors import UNKNOWN, Complaints, translated
 from foreachonce.kafka.history import History
@@ -128,6 +129,31 @@ def require(cluster: Cluster, topic: str) -> None:
         f"topic={topic!r} is not there, and the broker at {cluster.servers} makes no topic by itself: make it. Nothing was "
         "written."
     )
+
+
+def wait_until_settled(cluster: Cluster, topic: str, seconds: float) -> None:
+    """Wait until every transaction that has written the ledger topic so far is over.
+
+    A reader of committed records stops before the first transaction that is open, and so may miss what others have
+    committed behind it: the transactions of one epoch run side by side.
+
+    Raises:
+        Conflict: one of them is open after so many seconds.
+    """
+    admin, complaints = _admin(cluster)
+    partition, deadline = TopicPartition(topic, 0), time.monotonic() + seconds
+    with translated(cluster, f"ledger topic {topic!r}", complaints):
+        end = _end(admin, partition, IsolationLevel.READ_UNCOMMITTED)
+        while _end(admin, partition, IsolationLevel.READ_COMMITTED) < end:
+            if time.monotonic() > deadline:
+                raise Conflict(f"ledger topic {topic!r}: another transaction of this batch is open. Nothing was written.")
+            time.sleep(0.05)
+
+
+def _end(admin: AdminClient, partition: TopicPartition, isolation: IsolationLevel) -> int:
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    found = admin.list_offsets({partition: latest}, isolation_level=isolation)
+    return int(found[partition].result(SECONDS).offset)
 
 
 def topics(cluster: Cluster) -> list[str]:

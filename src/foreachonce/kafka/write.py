@@ -15,6 +15,7 @@ from foreachonce.kafka.history import History
 from foreachonce.kafka.hold import Held, held, read, refuse_others
 from foreachonce.kafka.record import Part
 from foreachonce.kafka.rows import PART, send, split
+from foreachonce.kafka.topic import wait_until_settled
 from foreachonce.kafka.view import KafkaLedger
 from foreachonce.kafka.writer import Writer
 from foreachonce.spark.frames import Receipt, Task, exhaust, fetched, few, run_tasks
@@ -68,6 +69,8 @@ class Batch:
             Fenced, Conflict: the epoch is no longer to be written.
         """
         epoch = self.entry.epoch
+        if self.parts > 1:
+            wait_until_settled(self.ledger.cluster, self.ledger.topic(epoch.stream), self.timeout_ms / 1000)
         history = read(self.ledger, epoch)
         if history.head is not None and history.head.seq == self.entry.seq and history.head.epoch == epoch:
             return frozenset(range(self.parts))
