@@ -22,12 +22,12 @@ from tests.unit.builders import epoch
 NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)
 
 
-def taken(run: str = "r1", ids: int = 1) -> Taken:
-    return Taken(run_id=run, query_id="q", time=NOW, ids=ids)
+def taken(run: str = "r1", ids: int = 1, token: int = 0) -> Taken:
+    return Taken(run_id=run, query_id="q", time=NOW, token=token, ids=ids)
 
 
-def part(entry, number: int = 0, parts: int = 1, rows: int = 1) -> Part:
-    return Part(entry=replace(entry, rows=None), part=number, parts=parts, rows=rows, ids=parts)
+def part(entry, number: int = 0, parts: int = 1, rows: int = 1, token: int = 0) -> Part:
+    return Part(entry=replace(entry, rows=None), part=number, parts=parts, rows=rows, token=token, ids=parts)
 
 
 def chain(length: int, run: str = "r1"):
@@ -71,10 +71,17 @@ def test_older_records_are_asked_for_until_they_can_add_nothing():
     assert History(end.records, is_whole=True).tells("another", 9)
 
 
-def test_newest_record_names_the_holder():
+def test_record_with_the_greatest_token_names_the_holder():
     assert History((), is_whole=True).holder is None
-    assert History((taken("r1", ids=4), part(chain(1, "r2")[0])), is_whole=True).holder.run_id == "r2"
-    assert History((part(chain(1)[0]), taken("r3", ids=4)), is_whole=True).ids == 4
+    entry = chain(1, "r2")[0]
+    assert History((taken("r1"), taken("r2", token=1), part(entry, token=1)), is_whole=True).holder.run_id == "r2"
+    assert History((part(entry), taken("r3", ids=4, token=1)), is_whole=True).ids == 4
+
+
+def test_task_of_an_earlier_run_that_commits_late_takes_nothing_back():
+    history = History((taken("r1"), taken("r2", ids=2, token=1), part(chain(1, "r1")[0], 1, 2)), is_whole=True)
+    assert (history.holder.run_id, history.ids) == ("r2", 2)
+    assert history.unfinished is not None
 
 
 def test_only_the_same_rows_complete_an_epoch():
@@ -104,13 +111,13 @@ def test_fenced_run_and_other_heads_are_refused():
     with pytest.raises(Conflict, match="newest entry is 0, not -1"):
         refuse_others(history, entry.epoch, -1)
     with pytest.raises(Fenced, match="was replaced by run r2"):
-        refuse_others(history.then(taken("r2")), entry.epoch, 0)
+        refuse_others(history.then(taken("r2", token=1)), entry.epoch, 0)
     with pytest.raises(Fenced, match="deleted"):
         refuse_others(History((), is_whole=True), entry.epoch, 0)
 
 
 def test_records_come_back_as_they_were():
-    for record in (taken("r", ids=3), part(chain(1)[0], 1, 2, 44)):
+    for record in (taken("r", ids=3, token=7), part(chain(1)[0], 1, 2, 44, token=7)):
         assert from_bytes("s", to_bytes("s", record)) == record
 
 

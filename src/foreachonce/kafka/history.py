@@ -53,13 +53,13 @@ class History:
 
     @property
     def holder(self) -> Record | None:
-        """The newest record; its run holds the stream."""
-        return self.records[-1] if self.records else None
+        """The newest record of the run that took the stream last; a task of an earlier one may have committed behind it."""
+        return max(reversed(self.records), key=lambda record: record.token, default=None)
 
     @property
     def ids(self) -> int:
         """How many transactional ids the stream's runs have used."""
-        return max((record.ids for record in self.records[-1:]), default=1)
+        return 1 if self.holder is None else self.holder.ids
 
     @property
     def newest(self) -> Written | None:

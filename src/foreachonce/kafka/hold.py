@@ -81,7 +81,9 @@ def take(ledger: KafkaLedger, epoch: Epoch, head: Entry | None, *, ids: int, tim
     found = _found(history, epoch, is_held=False)
     if found.head != head:
         return found
-    taken = Taken(run_id=epoch.run_id, query_id=epoch.query_id, time=datetime.now(timezone.utc), ids=max(ids, history.ids))
+    token = 0 if history.holder is None else history.holder.token + 1
+    now = datetime.now(timezone.utc)
+    taken = Taken(run_id=epoch.run_id, query_id=epoch.query_id, time=now, token=token, ids=max(ids, history.ids))
     try:
         with writer.transaction():
             writer.record(taken)

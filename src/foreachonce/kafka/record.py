@@ -1,7 +1,7 @@
 """What stands in a stream's ledger topic: a run's taking of the stream, and the entries of its epochs. Pure.
 
-A record is JSON in the form that :func:`to_bytes` gives it. The newest record of either kind names the run that holds the
-stream: whoever writes one has fenced everybody else.
+A record is JSON in the form that :func:`to_bytes` gives it. The record with the greatest token names the run that holds the
+stream.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ class Taken:
     Args:
         run_id, query_id: Spark's, of the run.
         time: when, in UTC.
+        token: 0, 1, 2, … in the order of taking over; the greatest is the one that may write.
         ids: how many transactional ids the stream's runs have ever used; who takes it next must fence them all.
     """
 
     run_id: str
     query_id: str
     time: datetime
+    token: int
     ids: int
 
 
@@ -45,13 +47,14 @@ class Part:
         part: which of the epoch's transactions, from 0.
         parts: how many transactions the epoch is made of.
         rows: how many records of the user's are in this one.
-        ids: as in :class:`Taken`.
+        token, ids: as in :class:`Taken`.
     """
 
     entry: Entry
     part: int
     parts: int
     rows: int
+    token: int
     ids: int
 
     @property
@@ -75,7 +78,7 @@ Record: TypeAlias = Taken | Part
 
 def to_bytes(stream: str, record: Record) -> bytes:
     """The record's value."""
-    fields: dict[str, Any] = {MARKER: FORMAT, "stream": stream, "ids": record.ids}
+    fields: dict[str, Any] = {MARKER: FORMAT, "stream": stream, "token": record.token, "ids": record.ids}
     if isinstance(record, Part):
         fields |= {"kind": "entry", "part": record.part, "parts": record.parts, "rows": record.rows}
         fields |= fields_of(record.entry)
@@ -104,9 +107,9 @@ def from_bytes(stream: str, value: bytes | None) -> Record:
             f"stream {stream!r}: its ledger topic holds a record of format {fields[MARKER]!r}, this version knows {FORMAT}: "
             "it was written by a newer foreachonce. Update this one."
         )
-    ids = int(fields["ids"])
+    token, ids = int(fields["token"]), int(fields["ids"])
     if fields["kind"] == "taken":
         time = datetime.fromisoformat(fields["time"])
-        return Taken(run_id=fields["run_id"], query_id=fields["query_id"], time=time, ids=ids)
+        return Taken(run_id=fields["run_id"], query_id=fields["query_id"], time=time, token=token, ids=ids)
     part, parts, rows = int(fields["part"]), int(fields["parts"]), int(fields["rows"])
-    return Part(entry=entry_of(fields), part=part, parts=parts, rows=rows, ids=ids)
+    return Part(entry=entry_of(fields), part=part, parts=parts, rows=rows, token=token, ids=ids)

@@ -43,7 +43,7 @@ class Batch:
         topic: the topic of all rows; None where each row tells its own.
         timeout_ms: the transactions' time-out.
         parts: of how many transactions it is made.
-        ids: how many transactional ids the stream has used.
+        token, ids: of the run, as in :class:`~foreachonce.kafka.record.Taken`.
     """
 
     ledger: KafkaLedger
@@ -51,6 +51,7 @@ class Batch:
     topic: str | None
     timeout_ms: int
     parts: int = 1
+    token: int = 0
     ids: int = 1
 
     def writer(self, part: int) -> Writer:
@@ -84,7 +85,7 @@ class Batch:
             rows = send(writer, batches, self.topic)
             fault("rows-written")
             entry = replace(self.entry, time=datetime.now(timezone.utc))
-            record = Part(entry=entry, part=part, parts=self.parts, rows=rows, ids=self.ids)
+            record = Part(entry=entry, part=part, parts=self.parts, rows=rows, token=self.token, ids=self.ids)
             writer.record(record)
             fault("entry-written")
             writer.flush()
@@ -107,7 +108,7 @@ def write(batch: Batch, frame: DataFrame, path: str, transactions: int) -> int:
         raise Conflict(f"stream {batch.entry.stream!r}: run {batch.entry.run_id} does not hold it.")
     before, ours.history = ours.history, None  # known again once everything went well
     try:
-        ours.history = _write(replace(batch, ids=before.ids), frame, path, transactions, ours, before)
+        ours.history = _write(_held_by(batch, before), frame, path, transactions, ours, before)
     except CommitInDoubt:
         ours.writer, ours.is_in_doubt = None, True
         raise
@@ -115,6 +116,11 @@ def write(batch: Batch, frame: DataFrame, path: str, transactions: int) -> int:
         ours.writer = None
         raise
     return 0 if ours.history.head is None else ours.history.head.rows or 0
+
+
+def _held_by(batch: Batch, history: History) -> Batch:
+    holder = history.holder
+    return batch if holder is None else replace(batch, token=holder.token, ids=holder.ids)
 
 
 def _write(batch: Batch, frame: DataFrame, path: str, transactions: int, ours: Held, before: History) -> History:
