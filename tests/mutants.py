@@ -428,6 +428,13 @@ MUTANTS = [
         (f"{KAFKA}::TestKafkaInParts::test_ids_that_a_run_does_not_use_itself_are_fenced",),
     ),
     Mutant(
+        "kafka-passed",
+        "kafka/history.py",
+        "self.unfinished.entry.seq == seq else",
+        "seq >= 0 else",
+        (f"{KAFKA}::TestKafkaInParts::test_unfinished_batch_is_passed_where_the_user_says_so",),
+    ),
+    Mutant(
         "kafka-unfinished",
         "kafka/hold.py",
         "    if unfinished is None:",

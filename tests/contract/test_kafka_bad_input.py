@@ -57,7 +57,7 @@ def write(stream):
     (["value", "id"], {}, ["column 'id' is none of a Kafka record's", "would be lost"]),
     (["value", "id"], {"value": "id"}, ["value='id' is of type bigint"]),
     (["value", "id"], {"value": "price"}, ["value='price'", "`price`"]),
-    (["value", "id"], {"value": "to_json("}, ["value='to_json('"]),
+    (["value", "id"], {"value": "to_json("}, ["value='to_json('", "PARSE_SYNTAX_ERROR"]),
     (["value"], {"topic": None}, ["topic= is not given", "no column 'topic'"]),
     (["value", "map('a', 'b') as headers"], {}, ["column 'headers' is of type map<string,string>"]),
     (["value", "'x' as partition"], {}, ["column 'partition' is of type string"]),

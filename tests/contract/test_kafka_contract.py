@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from uuid import uuid4
 
 import pytest
@@ -59,15 +60,15 @@ class TestKafkaInParts(Place, WriteContract):
     def half(self, stream, faults):
         """A batch of which one transaction is committed and the other is not."""
         sink = self.sink("s")
-        stream.feed([0])
+        stream.feed(range(20))
         stream.run(sink)
         self.copy = stream.copy_checkpoint("before")
-        stream.feed(range(1, 20))
+        stream.feed(range(20, 40))
         faults.arm("commit-begun", "raise")
         with pytest.raises(StreamingQueryException):
             stream.run(sink)
         self.seen = self.read()
-        assert 1 < len(self.seen) < 20
+        assert 20 < len(self.seen) < 40
         assert sink.ledger.head("s").seq == 0
         assert [entry.seq for entry in sink.ledger.entries("s")] == [0]
         return sink
@@ -85,7 +86,7 @@ class TestKafkaInParts(Place, WriteContract):
 
     def test_other_rows_do_not_take_an_unfinished_batchs_place(self, stream, half):
         stream.restore_checkpoint(self.copy)
-        stream.feed([20])
+        stream.feed([40])
         with refused("Mismatch", "other rows than those that were written", "batch 1"):
             stream.run(half, limit=2)
         assert self.read() == self.seen
@@ -98,6 +99,7 @@ class TestKafkaInParts(Place, WriteContract):
         assert entries[1].decision == "write; 1 of 2 transactions"
         assert entries[2].decision.startswith("on_mismatch=write")
         assert list(breaks(entries)) == []
+        assert Counter(self.read()) == Counter(self.seen) + Counter(stream.ids())
 
     def test_ids_that_a_run_does_not_use_itself_are_fenced(self, spark, stream, other_driver):
         """A paused run has the second id's transaction open; who replaces it writes by the first id only."""

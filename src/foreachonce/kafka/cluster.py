@@ -13,6 +13,8 @@ from foreachonce.secrets import scrub_texts
 
 # What librdkafka itself has to say.
 log = logging.getLogger("foreachonce.kafka")
+# It says a line for each attempt to connect; errors tell the reasons once, and who wants more configures logging.
+log.addHandler(logging.NullHandler())
 
 # What the library decides; the keyword that decides it, or why it cannot be chosen.
 OWN = {

@@ -76,6 +76,10 @@ class History:
         """The newest epoch, where some of its parts are missing."""
         return None if self.newest is None or self.newest.is_complete else self.newest
 
+    def begun(self, seq: int) -> Written | None:
+        """The unfinished epoch, if it is the one at this place of the chain and not one that is passed."""
+        return self.unfinished if self.unfinished is not None and self.unfinished.entry.seq == seq else None
+
     @property
     def before_unfinished(self) -> Entry | None:
         """The entry that the unfinished epoch follows, which may be of one that was passed, unfinished itself."""

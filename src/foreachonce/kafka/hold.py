@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 from foreachonce.entry import Entry, Found
@@ -136,7 +136,8 @@ def _found(history: History, epoch: Epoch, *, is_held: bool) -> Found:
     same_batch = history.same_batch(epoch.query_id, epoch.batch_id)
     if unfinished is None:
         return Found(history.head, same_batch, is_held)
-    entry = unfinished.entry
+    lacking = f"{unfinished.entry.sink}; of this batch {len(unfinished.done)} of {unfinished.parts} transactions are there"
+    entry = replace(unfinished.entry, sink=lacking)
     if epoch.position.same_as(entry.position):
         return Found(history.before_unfinished, same_batch, is_held)
     # Part of it can be read already: only the same rows complete it, and nothing may come in its place.

@@ -78,7 +78,8 @@ def _checked(frame: DataFrame, shape: Shape) -> list[str]:
     try:
         found = frame.select(*(F.expr(expression).alias(name) for name, expression in wanted.items()))
     except AnalysisException as error:
-        raise FrameError(f"{_told(given)}: {str(error).splitlines()[0]} Nothing was written.") from None
+        first = next((line for line in str(error).splitlines() if line.strip()), "")
+        raise FrameError(f"{_told(given)}: {first} Nothing was written.") from None
     _check_types(dict(found.dtypes), given)
     return [_sent(name, expression) for name, expression in wanted.items()]
 

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from foreachonce.entry import Entry
-from foreachonce.errors import CommitInDoubt, Conflict
+from foreachonce.errors import CommitInDoubt, Conflict, ForeachOnceError
 from foreachonce.faults import Point, fault
 from foreachonce.kafka.history import History
 from foreachonce.kafka.hold import Held, held, read, refuse_others
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
+# How an error ends that is true of a whole batch.
+NOTHING = " Nothing was written."
 # The fault points that a commit passes, in order.
 TASK_POINTS: tuple[Point, ...] = (
     "fence-begun", "fenced", "transaction-begun", "rows-half", "rows-written", "entry-written", "commit-begun", "committed",
@@ -76,7 +78,8 @@ class Batch:
         if history.head is not None and history.head.seq == self.entry.seq and history.head.epoch == epoch:
             return frozenset(range(self.parts))
         refuse_others(history, epoch, self.entry.seq - 1)
-        return frozenset() if history.unfinished is None else history.unfinished.done
+        begun = history.begun(self.entry.seq)
+        return frozenset() if begun is None else begun.done
 
     def send(self, writer: Writer, part: int, batches: Iterable[pa.RecordBatch]) -> Part:
         """Commit one of the transactions: rows, then entry."""
@@ -125,18 +128,32 @@ def _held_by(batch: Batch, history: History) -> Batch:
 
 def _write(batch: Batch, frame: DataFrame, path: str, transactions: int, ours: Held, before: History) -> History:
     """Write by the driver or by tasks; return the ledger as it is then."""
-    unfinished = before.unfinished
-    rows = _rows_of_driver(frame, path, batch.entry.position.records) if unfinished is None else None
+    begun = before.begun(batch.entry.seq)
+    rows = _rows_of_driver(frame, path, batch.entry.position.records) if begun is None else None
     if rows is not None:
         return before.then(_by_driver(batch, rows, ours))
     ours.writer = None  # tasks take the transactional ids
-    batch = replace(batch, parts=transactions if unfinished is None else unfinished.parts)
-    run_tasks(frame.coalesce(1) if batch.parts == 1 else split(frame, batch.parts), _task(batch))
+    batch = replace(batch, parts=transactions if begun is None else begun.parts)
+    _by_tasks(batch, frame)
     for part in frozenset(range(batch.parts)) - batch.done():  # no row has hashed to it
         writer = batch.writer(part)
         if part not in batch.done():
             batch.send(writer, part, [])
     return read(batch.ledger, batch.entry.epoch)
+
+
+def _by_tasks(batch: Batch, frame: DataFrame) -> None:
+    if batch.parts == 1:
+        run_tasks(frame.coalesce(1), _task(batch))
+        return
+    try:
+        run_tasks(split(frame, batch.parts), _task(batch))
+    except ForeachOnceError as error:
+        others = (
+            f"This one of the batch's {batch.parts} transactions wrote nothing; of the others some may be there, and the "
+            "next start of the same batch completes it."
+        )
+        raise type(error)(f"{str(error).removesuffix(NOTHING)} {others}") from error
 
 
 def _rows_of_driver(frame: DataFrame, path: str, records: int | None) -> list[pa.RecordBatch] | None:
