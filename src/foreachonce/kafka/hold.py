@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 from foreachonce.entry import Entry, Found
 from foreachonce.epoch import Epoch
-from foreachonce.errors import Conflict, Fenced
+from foreachonce.errors import CommitInDoubt, Conflict, Fenced
 from foreachonce.kafka.history import History
 from foreachonce.kafka.record import Taken
 from foreachonce.kafka.topic import make, reading
@@ -74,8 +74,15 @@ def take(ledger: KafkaLedger, epoch: Epoch, head: Entry | None, *, ids: int, tim
     Raises:
         Fenced: another run has taken the stream from this one.
     """
-    topic = ledger.topic(epoch.stream)
-    make(ledger.cluster, topic)
+    make(ledger.cluster, ledger.topic(epoch.stream))
+    try:
+        return _take(ledger, epoch, head, ids, timeout_ms)
+    except (Conflict, CommitInDoubt):
+        # Another run takes it at the same time; who holds it now is to be seen.
+        return look(ledger, epoch, timeout_ms)
+
+
+def _take(ledger: KafkaLedger, epoch: Epoch, head: Entry | None, ids: int, timeout_ms: int) -> Found:
     writer = _fence(ledger, epoch.stream, range(1), timeout_ms)
     history = read(ledger, epoch)
     found = _found(history, epoch, is_held=False)
@@ -84,11 +91,8 @@ def take(ledger: KafkaLedger, epoch: Epoch, head: Entry | None, *, ids: int, tim
     token = 0 if history.holder is None else history.holder.token + 1
     now = datetime.now(timezone.utc)
     taken = Taken(run_id=epoch.run_id, query_id=epoch.query_id, time=now, token=token, ids=max(ids, history.ids))
-    try:
-        with writer.transaction():
-            writer.record(taken)
-    except Conflict:
-        return look(ledger, epoch, timeout_ms)
+    with writer.transaction():
+        writer.record(taken)
     history = history.then(taken)
     if taken.ids > 1:
         _fence(ledger, epoch.stream, range(1, taken.ids), timeout_ms)
