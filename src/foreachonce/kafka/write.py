@@ -111,7 +111,7 @@ def write(batch: Batch, frame: DataFrame, path: str, transactions: int) -> int:
         raise Conflict(f"stream {batch.entry.stream!r}: run {batch.entry.run_id} does not hold it.")
     before, ours.history = ours.history, None  # known again once everything went well
     try:
-        ours.history = _write(_held_by(batch, before), frame, path, transactions, ours, before)
+        ours.history = _write_again(_held_by(batch, before), frame, path, transactions, ours, before)
     except CommitInDoubt:
         ours.writer, ours.is_in_doubt = None, True
         raise
@@ -119,6 +119,18 @@ def write(batch: Batch, frame: DataFrame, path: str, transactions: int) -> int:
         ours.writer = None
         raise
     return 0 if ours.history.head is None else ours.history.head.rows or 0
+
+
+def _write_again(batch: Batch, frame: DataFrame, path: str, transactions: int, ours: Held, before: History) -> History:
+    """Write, once more where somebody has fenced this run off and left the stream to it: a run that was refused then."""
+    try:
+        return _write(batch, frame, path, transactions, ours, before)
+    except Conflict:
+        ours.writer = None
+        epoch = batch.entry.epoch
+        history = read(batch.ledger, epoch)
+        refuse_others(history, epoch, batch.entry.seq - 1)
+        return _write(batch, frame, path, transactions, ours, history)
 
 
 def _held_by(batch: Batch, history: History) -> Batch:
@@ -166,7 +178,8 @@ def _by_driver(batch: Batch, rows: list[pa.RecordBatch], ours: Held) -> Part:
     writer = ours.writer
     if writer is None:
         writer = batch.writer(0)
-        batch.done()
+        if batch.done():
+            raise Conflict(f"stream {batch.entry.stream!r}: batch {batch.entry.batch_id} is in the ledger already.")
     record = batch.send(writer, 0, rows)
     ours.writer = writer if writer.is_clean else None
     return record
