@@ -123,7 +123,7 @@ MUTANTS = [
     Mutant(
         "state-feeding",
         "spark/resolve.py",
-        "        if cp.is_stateful(self.query.files):",
+        "        if self.query.is_stateful:",
         "        if False:",
         (f"{JDBC}::TestSqlite::test_replay_of_a_stateful_query_feeds_its_state",),
     ),

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, get_args, overload
 
 from foreachonce.doubt import OnDoubt
 from foreachonce.errors import ConfigurationError, FrameError
-from foreachonce.keywords import one_of, texts
+from foreachonce.keywords import flags, one_of, texts
 from foreachonce.naming import name_of_function, reference
+from foreachonce.recovery.prepare import Preparable
 from foreachonce.runner import run
 from foreachonce.sink import OnMismatch, Sink
 from foreachonce.sinks.delta import DeltaTables
@@ -26,7 +27,7 @@ BatchFunction = Callable[..., Any]
 Begin = Callable[[], Any]
 
 
-class ExactlyOnce:
+class ExactlyOnce(Preparable):
     """A foreachBatch function made of sinks and a user's function; see :func:`exactly_once`.
 
     Args:
@@ -39,6 +40,7 @@ class ExactlyOnce:
         update_wrapper(self, function)
         self.sinks = tuple(sinks)
         self._function, self._begin = function, begin
+        self.heal = any(getattr(sink, "heal", False) for sink in sinks)
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
         """Write one batch; this is what Spark calls."""
@@ -53,6 +55,9 @@ class ExactlyOnce:
     def __repr__(self) -> str:
         sinks = ", ".join(map(repr, self.sinks))
         return f"exactly_once({sinks if len(self.sinks) == 1 else f'[{sinks}]'})({name_of_function(self._function)})"
+
+    def _mendable(self) -> Sequence[Sink[Any]]:
+        return self.sinks
 
     def _works(self, frame: DataFrame, batch_id: int, stack: ExitStack) -> Callable[[Any], Any]:
         """Call the function; return what each sink is to commit. Frames are kept until the stack ends."""
@@ -86,6 +91,7 @@ def exactly_once(
     in_doubt: OnDoubt = "raise",
     ledger_schema: str | None = None,
     on_mismatch: OnMismatch = "raise",
+    heal: bool = False,
     checkpoint: str | None = None,
 ) -> Callable[[BatchFunction], FunctionSink]: ...
 def exactly_once(sink: Any = None, /, **keywords: Any) -> Callable[[BatchFunction], Any]:
@@ -113,7 +119,7 @@ def exactly_once(sink: Any = None, /, **keywords: Any) -> Callable[[BatchFunctio
         in_doubt: what becomes of a batch in doubt: ``"raise"`` stops with :class:`~foreachonce.InDoubt`; ``"rerun"`` calls
             the function again; a probe, ``(epoch) -> bool``, is asked whether the epoch's effect is there: False calls
             again, True confirms without a call.
-        ledger_schema, on_mismatch, checkpoint: as for :class:`~foreachonce.JdbcSink`.
+        ledger_schema, on_mismatch, heal, checkpoint: as for :class:`~foreachonce.JdbcSink`.
 
     Raises:
         ConfigurationError: at once: no sink, a keyword that is missing or unknown, or a function with other parameters.
@@ -152,8 +158,10 @@ def _around_function(
     in_doubt: OnDoubt = "raise",
     ledger_schema: str | None = None,
     on_mismatch: OnMismatch = "raise",
+    heal: bool = False,
     checkpoint: str | None = None,
 ) -> Callable[[BatchFunction], FunctionSink]:
+    flags(heal=heal)
     texts(stream=stream, ledger_schema=ledger_schema, checkpoint=checkpoint)
     one_of("on_mismatch", on_mismatch, get_args(OnMismatch))
     if not callable(in_doubt):
@@ -168,6 +176,7 @@ def _around_function(
             stream=stream,
             in_doubt=in_doubt,
             on_mismatch=on_mismatch,
+            heal=heal,
             checkpoint=checkpoint,
             takes_epoch=takes_epoch,
         )

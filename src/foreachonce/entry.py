@@ -15,7 +15,8 @@ class Entry:
     """One immutable row of a ledger. A stream's entries in order of ``seq`` are its chain.
 
     Args:
-        stream, query_id, batch_id, run_id, position, offset_log: as in :class:`~foreachonce.epoch.Epoch`.
+        stream, query_id, batch_id, run_id, position, offset_log, is_stateful: as in :class:`~foreachonce.epoch.Epoch`; the
+            batch id of a repair of the checkpoint, which brings no rows, is negative.
         seq: the entry's place in the stream's chain, from 0 without a gap.
         rows: how many rows the batch brought; None until they are counted, at commit, and for a function, which does
             not tell.
@@ -38,6 +39,7 @@ class Entry:
     sink: str
     versions: str
     decision: str
+    is_stateful: bool = False
 
     @classmethod
     def next(cls, head: Entry | None, epoch: Epoch, *, sink: str, versions: str, decision: str) -> Entry:
@@ -55,6 +57,7 @@ class Entry:
             sink=sink,
             versions=versions,
             decision=decision,
+            is_stateful=epoch.is_stateful,
         )
 
     @property
@@ -67,7 +70,13 @@ class Entry:
             batch_id=self.batch_id,
             position=self.position,
             offset_log=self.offset_log,
+            is_stateful=self.is_stateful,
         )
+
+    @property
+    def is_repair(self) -> bool:
+        """Whether the entry is about the checkpoint, which was mended, and not about a batch."""
+        return self.batch_id < 0
 
 
 class Found(NamedTuple):

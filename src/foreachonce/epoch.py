@@ -19,6 +19,7 @@ class Epoch:
         batch_id: Spark's batch id; 0 again with each new checkpoint.
         position: where the batch starts and ends in each source.
         offset_log: the text of the checkpoint's ``offsets/N``, verbatim.
+        is_stateful: whether the query keeps state in its checkpoint, which no ledger can bring back.
     """
 
     stream: str
@@ -27,6 +28,7 @@ class Epoch:
     batch_id: int
     position: Position
     offset_log: str
+    is_stateful: bool = False
 
     @property
     def idempotency_key(self) -> str:

@@ -66,6 +66,14 @@ class InDoubt(ForeachOnceError):
     """A function was begun for the epoch and nothing tells whether it finished; it was not called again."""
 
 
+class StateLost(ForeachOnceError):
+    """The query keeps state, and the checkpoint that is to be mended does not hold the state that it has to go on with."""
+
+
+class Expired(ForeachOnceError):
+    """The source no longer holds rows that the sink still lacks; nothing was started or changed."""
+
+
 class CommitInDoubt(ForeachOnceError):
     """The connection or the Spark job was lost while the batch was written, and the ledger has no entry.
 

@@ -37,6 +37,10 @@ Point = Literal[
     "committed",
     "entry-copied",
     "function-done",
+    "checkpoint-written",
+    "repair-appended",
+    "checkpoint-aside",
+    "checkpoint-mended",
 ]
 Action = Literal["stop", "kill", "raise", "lose"]
 

@@ -7,6 +7,8 @@
 4. ``commit(work, entry)``: write the work and the entry together, or neither.
 
 Where ``commit`` raises, the runner calls ``head`` again and believes the ledger.
+
+A repair of the query's checkpoint, before a query starts, asks ``begun``, takes the stream, and calls ``append``.
 """
 
 from __future__ import annotations
@@ -80,4 +82,14 @@ class Sink(Protocol[Work]):
             WriteFailed: the sink refused the rows; nothing was written.
             Conflict: another writer was first; nothing was written.
             CommitInDoubt: the outcome is not known; the ledger tells.
+        """
+
+    def begun(self, stream: str) -> Entry | None:
+        """The entry that a batch would have which was begun and not finished, so that only the same rows can finish it."""
+
+    def append(self, entry: Entry) -> None:
+        """Append an entry that has no rows, as the run that holds the stream.
+
+        Raises:
+            Fenced, Conflict, CommitInDoubt: as ``commit``.
         """

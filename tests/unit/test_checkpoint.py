@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreachonce.checkpoint import is_stateful, parse_offset_log, query_id, read_position
+from foreachonce.checkpoint import OffsetLog, is_stateful, query_id, read_position
 from foreachonce.errors import EpochError
 from foreachonce.position import Position, SourceSpan
 from tests.unit.builders import FakeFiles, kafka, line, pointer
@@ -51,7 +51,7 @@ def test_sources_are_told_apart_by_their_place():
 
 
 def test_more_than_ten_sources_keep_their_places():
-    found = parse_offset_log(v1(*map(str, range(12))))
+    found = OffsetLog.parse(v1(*map(str, range(12)))).offsets
     assert found == {str(place): str(place) for place in range(12)}
 
 
@@ -75,7 +75,7 @@ def test_checkpoint_that_went_from_version_1_to_2_stays_in_one_chain():
 def test_every_offset_log_is_read_verbatim(offsets, version):
     texts = ["-" if offset is None else offset for offset in offsets]
     text = v1(*texts) if version == 1 else v2(*(f"{place}:{offset}" for place, offset in enumerate(texts)))
-    assert parse_offset_log(text) == {str(place): offset for place, offset in enumerate(offsets)}
+    assert OffsetLog.parse(text).offsets == {str(place): offset for place, offset in enumerate(offsets)}
 
 
 @pytest.mark.parametrize(("torn", "why"), [

@@ -84,7 +84,7 @@ def test_ledger_is_made_once_with_an_identity_that_stays(place):
     assert UUID(first)
     assert place.prepare() == first
     assert place.query("select name, value from foreachonce_meta order by name") == [
-        ("identity", first), ("schema_version", "1")
+        ("identity", first), ("schema_version", "2")
     ]  # fmt: skip
 
 
@@ -105,7 +105,7 @@ def test_tables_have_the_columns_and_keys_that_are_documented(place):
             _, _, text = schema.__doc__.partition(f"create table {name} (")
             body, _, _ = text.partition("\n    )")
             words = [line.split() for line in body.splitlines()[1:]]
-            documented = [line[0] for line in words if line[1].rstrip(",") in ("text", "bigint")]
+            documented = [line[0] for line in words if line[1].rstrip(",") in ("text", "bigint", "smallint")]
             assert [column["name"] for column in found.get_columns(name)] == documented
             assert (
                 " ".join(["primary", "key", f"({', '.join(found.get_pk_constraint(name)['constrained_columns'])}),"]) in body
@@ -117,14 +117,14 @@ def test_tables_have_the_columns_and_keys_that_are_documented(place):
 
 def test_ledger_of_a_newer_version_says_what_to_do(place):
     place.prepare()
-    place.query("update foreachonce_meta set value = '2' where name = 'schema_version'")
-    with pytest.raises(LedgerError, match=r"schema version 2; .* version 1\. .*pip install -U foreachonce"):
+    place.query("update foreachonce_meta set value = '3' where name = 'schema_version'")
+    with pytest.raises(LedgerError, match=r"schema version 3; .* version 2\. .*pip install -U foreachonce"):
         place.prepare()
 
 
 def test_ledger_of_a_newer_version_is_not_written_to(place):
     place.append(entry())
-    place.query("update foreachonce_meta set value = '2' where name = 'schema_version'")
+    place.query("update foreachonce_meta set value = '3' where name = 'schema_version'")
     with pytest.raises(LedgerError):
         place.append(entry(1, 2, seq=1, batch_id=1))
     assert place.query("select count(*) from foreachonce_ledger") == [(1,)]
@@ -143,7 +143,7 @@ def test_damaged_meta_table_is_refused_by_name(place, damage):
 
 def test_ledger_of_a_newer_version_is_not_read(place):
     place.prepare()
-    place.query("update foreachonce_meta set value = '2' where name = 'schema_version'")
+    place.query("update foreachonce_meta set value = '3' where name = 'schema_version'")
     with pytest.raises(LedgerError, match="pip install -U foreachonce"):
         place.view.head("s")
 

@@ -174,7 +174,7 @@ class DeltaLedger:
             return NoFolder(self.place)
         spark = _active()
         if spark is not None:
-            return ConnectFolder(spark, root) if is_connect(spark) else HadoopFolder(spark, root)
+            return ConnectFolder(spark, root) if is_connect(spark) else HadoopFolder.of(spark, root)
         if "://" not in root or root.startswith("file://"):
             return LocalFolder(root)
         raise SinkUnavailable(f"{shown(root)}: no Spark session is running, and without one only local tables can be read.")

@@ -92,10 +92,11 @@ class History:
 
     def tells(self, query_id: str, batch_id: int) -> bool:
         """Whether older records could add nothing about a batch: a query's batches come in the order of their ids."""
-        return self.is_whole or (
-            self.head is not None
-            and any(w.entry.query_id == query_id and w.entry.batch_id <= batch_id for w in self.epochs if w.is_complete)
-        )
+        if self.is_whole or self.head is None:
+            return self.is_whole
+        ids = [w.entry.batch_id for w in self.epochs if w.is_complete and w.entry.query_id == query_id]
+        # Repairs have ids below 0, out of any order, and each its own.
+        return batch_id < 0 or any(0 <= number <= batch_id for number in ids)
 
     def then(self, *records: Record) -> History:
         """The history with newer records."""

@@ -67,7 +67,7 @@ def make(cluster: Cluster, topic: str) -> None:
         LedgerError: it cannot be made, or would lose entries.
         SinkUnavailable: the cluster cannot be reached.
     """
-    admin, complaints = _admin(cluster)
+    admin, complaints = admin_of(cluster)
     with translated(cluster, f"ledger topic {topic!r}", complaints):
         found = admin.list_topics(timeout=SECONDS).topics.get(topic)
         if found is None:
@@ -116,7 +116,7 @@ def require(cluster: Cluster, topic: str) -> None:
         ConfigurationError: naming the keyword.
         SinkUnavailable: the cluster cannot be reached.
     """
-    admin, complaints = _admin(cluster)
+    admin, complaints = admin_of(cluster)
     with translated(cluster, f"topic {topic!r}", complaints):
         for wait in (0.1, 0.4, 1.0, 0.0):
             error = admin.list_topics(topic, timeout=SECONDS).topics[topic].error
@@ -140,7 +140,7 @@ def wait_until_settled(cluster: Cluster, topic: str, seconds: float) -> None:
     Raises:
         Conflict: one of them is open after so many seconds.
     """
-    admin, complaints = _admin(cluster)
+    admin, complaints = admin_of(cluster)
     partition, deadline = TopicPartition(topic, 0), time.monotonic() + seconds
     with translated(cluster, f"ledger topic {topic!r}", complaints):
         end = _end(admin, partition, IsolationLevel.READ_UNCOMMITTED)
@@ -158,12 +158,13 @@ def _end(admin: AdminClient, partition: TopicPartition, isolation: IsolationLeve
 
 def topics(cluster: Cluster) -> list[str]:
     """The names of all topics of the cluster."""
-    admin, complaints = _admin(cluster)
+    admin, complaints = admin_of(cluster)
     with translated(cluster, "the list of topics", complaints):
         return list(admin.list_topics(timeout=SECONDS).topics)
 
 
-def _admin(cluster: Cluster) -> tuple[AdminClient, Complaints]:
+def admin_of(cluster: Cluster) -> tuple[AdminClient, Complaints]:
+    """A client that asks and makes, and what it hears of errors."""
     complaints = Complaints(cluster)
     admin = AdminClient(cluster.settings(error_cb=complaints.hear))
     complaints.poll = admin.poll

@@ -66,6 +66,12 @@ class KafkaLedger:
                 lacking = f"{written.entry.decision}; {len(written.done)} of {written.parts} transactions"
                 yield replace(written.entry, decision=lacking)
 
+    def unfinished(self, stream: str) -> Entry | None:
+        """The entry of the newest epoch, where some of its transactions are missing."""
+        with reading(self.cluster, self.topic(stream), stream) as reader:
+            found = reader.newest(lambda history: history.newest is not None).unfinished
+        return None if found is None else found.entry
+
     def history(self, stream: str) -> History:
         """All that the stream's ledger topic holds."""
         with reading(self.cluster, self.topic(stream), stream) as reader:

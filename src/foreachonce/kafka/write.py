@@ -97,8 +97,8 @@ class Batch:
         return record
 
 
-def write(batch: Batch, frame: DataFrame, path: str, transactions: int) -> int:
-    """Bring an epoch into Kafka; return the number of its rows.
+def write(batch: Batch, frame: DataFrame | None, path: str, transactions: int) -> int:
+    """Bring an epoch into Kafka; return the number of its rows. Without a frame the entry comes alone.
 
     An epoch of which some transactions are there is completed with as many as it was begun with.
 
@@ -121,7 +121,9 @@ def write(batch: Batch, frame: DataFrame, path: str, transactions: int) -> int:
     return 0 if ours.history.head is None else ours.history.head.rows or 0
 
 
-def _write_again(batch: Batch, frame: DataFrame, path: str, transactions: int, ours: Held, before: History) -> History:
+def _write_again(
+    batch: Batch, frame: DataFrame | None, path: str, transactions: int, ours: Held, before: History
+) -> History:
     """Write, once more where somebody has fenced this run off and left the stream to it: a run that was refused then."""
     try:
         return _write(batch, frame, path, transactions, ours, before)
@@ -138,8 +140,10 @@ def _held_by(batch: Batch, history: History) -> Batch:
     return batch if holder is None else replace(batch, token=holder.token, ids=holder.ids)
 
 
-def _write(batch: Batch, frame: DataFrame, path: str, transactions: int, ours: Held, before: History) -> History:
+def _write(batch: Batch, frame: DataFrame | None, path: str, transactions: int, ours: Held, before: History) -> History:
     """Write by the driver or by tasks; return the ledger as it is then."""
+    if frame is None:
+        return before.then(_by_driver(batch, [], ours))
     begun = before.begun(batch.entry.seq)
     rows = _rows_of_driver(frame, path, batch.entry.position.records) if begun is None else None
     if rows is not None:

@@ -15,6 +15,7 @@ from foreachonce.epoch import Epoch
 from foreachonce.errors import ConfigurationError
 from foreachonce.faults import Point, fault
 from foreachonce.keywords import flags, names, one_of, texts
+from foreachonce.recovery.prepare import Preparable
 from foreachonce.runner import run
 from foreachonce.sink import OnMismatch
 from foreachonce.spark.resolve import refuse_streaming
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 DELTA_POINTS: tuple[Point, ...] = ("commit-begun", "committed", "entry-copied")
 
 
-class DeltaSink:
+class DeltaSink(Preparable):
     """A foreachBatch function that writes each batch into a Delta table exactly once.
 
     The rows and a ledger entry with the source's offsets are one commit of the table, so a replay of a batch is a no-op,
@@ -54,6 +55,7 @@ class DeltaSink:
         skip_unchanged: merge: do not rewrite a row that would be as it is.
         on_mismatch: what becomes of a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
             writes it all the same and says so in its entry.
+        heal: let :meth:`start` bring the query's checkpoint to where the ledger says that it has to go on.
         checkpoint: the query's ``checkpointLocation``; needed on Spark Connect only.
 
     Raises:
@@ -74,12 +76,13 @@ class DeltaSink:
         delete_when: str | None = None,
         skip_unchanged: bool = False,
         on_mismatch: OnMismatch = "raise",
+        heal: bool = False,
         checkpoint: str | None = None,
     ) -> None:
         one_of("mode", mode, get_args(Mode))
         one_of("on_mismatch", on_mismatch, get_args(OnMismatch))
         texts(stream=stream, when_matched=when_matched, delete_when=delete_when, checkpoint=checkpoint)
-        flags(merge_schema=merge_schema, skip_unchanged=skip_unchanged)
+        flags(merge_schema=merge_schema, skip_unchanged=skip_unchanged, heal=heal)
         self.ledger = DeltaLedger(path_or_table, trust=on_mismatch == "write")
         self._target = Target(
             place=self.ledger.place,
@@ -95,6 +98,7 @@ class DeltaSink:
         check_target(self._target)
         self.stream: str | None = stream
         self.on_mismatch: OnMismatch = on_mismatch
+        self.heal = heal
         self.checkpoint: str | None = checkpoint
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
@@ -129,6 +133,13 @@ class DeltaSink:
         """What a function has asked of ``tx`` for this table."""
         return tx.load(self.ledger.place)
 
+    def begun(self, stream: str) -> None:
+        """Nothing: a batch is there or not."""
+
+    def append(self, entry: Entry) -> None:
+        """Append an entry without rows."""
+        self.commit(Load(None, self._target), entry)
+
     def commit(self, work: Load, entry: Entry) -> int | None:
         """Commit the rows and the entry; then look whether Delta has not skipped them."""
         own, root = self.ledger.next(entry)
@@ -151,19 +162,24 @@ class DeltaTables:
 
     Args:
         tables: each table's path, or its name in the catalog. Name a table in one way only, and give ``tx`` the same text.
-        stream, on_mismatch, checkpoint: as for :class:`DeltaSink`.
+        stream, on_mismatch, heal, checkpoint: as for :class:`DeltaSink`.
 
     Raises:
         ConfigurationError: a keyword is wrong, no table is named, or the same text names two.
     """
 
     def __init__(
-        self, *tables: str, stream: str | None = None, on_mismatch: OnMismatch = "raise", checkpoint: str | None = None
+        self,
+        *tables: str,
+        stream: str | None = None,
+        on_mismatch: OnMismatch = "raise",
+        heal: bool = False,
+        checkpoint: str | None = None,
     ) -> None:
         if not tables:
             raise ConfigurationError("DeltaTables() names no table; name each that the function writes.")
         self.sinks = tuple(
-            _OneOfMany(table, stream=stream, on_mismatch=on_mismatch, checkpoint=checkpoint) for table in tables
+            _OneOfMany(table, stream=stream, on_mismatch=on_mismatch, heal=heal, checkpoint=checkpoint) for table in tables
         )
         _refuse_twice([sink.ledger.place for sink in self.sinks])
 

@@ -12,6 +12,7 @@ from foreachonce.entry import Entry, Found
 from foreachonce.epoch import Epoch
 from foreachonce.faults import Point, fault
 from foreachonce.naming import name_of_function, reference
+from foreachonce.recovery.prepare import Preparable
 from foreachonce.runner import run
 from foreachonce.sink import OnMismatch
 from foreachonce.sql import intents
@@ -30,13 +31,13 @@ _GUARANTEES = {
 }
 
 
-class FunctionSink:
+class FunctionSink(Preparable):
     """A foreachBatch function whose effects no transaction covers; see :func:`~foreachonce.exactly_once`.
 
     Args:
         function: takes ``(df, batch_id)``, or ``(df, batch_id, epoch)``; ``takes_epoch`` says which.
         ledger: where intents and entries are written.
-        stream, on_mismatch, checkpoint: as for :class:`~foreachonce.JdbcSink`.
+        stream, on_mismatch, heal, checkpoint: as for :class:`~foreachonce.JdbcSink`.
         in_doubt: ``"raise"``, ``"rerun"``, or a probe.
     """
 
@@ -48,6 +49,7 @@ class FunctionSink:
         stream: str | None,
         in_doubt: OnDoubt,
         on_mismatch: OnMismatch,
+        heal: bool,
         checkpoint: str | None,
         takes_epoch: bool,
     ) -> None:
@@ -56,6 +58,7 @@ class FunctionSink:
         self.ledger = ledger
         self.stream = stream
         self.on_mismatch: OnMismatch = on_mismatch
+        self.heal = heal
         self.checkpoint = checkpoint
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
@@ -87,6 +90,17 @@ class FunctionSink:
     def check(self, frame: DataFrame) -> DataFrame:
         """Any frame will do."""
         return frame
+
+    def begun(self, stream: str) -> Entry | None:
+        """The entry of a call that was begun and has none yet."""
+        head = self.ledger.head(stream)
+        intents = self.ledger.intents(stream)
+        seq = 0 if head is None else head.seq + 1
+        return next((intent.entry for intent in reversed(intents) if intent.entry.seq == seq), None)
+
+    def append(self, entry: Entry) -> None:
+        """Append an entry without a call."""
+        self.ledger.append(entry)
 
     def commit(self, work: DataFrame, entry: Entry) -> None:
         """Write the intent, call the function, append the entry."""

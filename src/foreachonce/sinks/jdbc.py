@@ -13,6 +13,7 @@ from foreachonce.entry import Entry, Found
 from foreachonce.epoch import Epoch
 from foreachonce.errors import ConfigurationError
 from foreachonce.keywords import flags, names, one_of, texts
+from foreachonce.recovery.prepare import Preparable
 from foreachonce.runner import run
 from foreachonce.sink import OnMismatch
 from foreachonce.spark.frames import backticked, fetched, few, partitions, run_tasks
@@ -39,7 +40,7 @@ Work = Sequence[Load | Statement]
 DIRECT_PARTITIONS = 4
 
 
-class JdbcSink:
+class JdbcSink(Preparable):
     """A foreachBatch function that writes each batch into a table exactly once.
 
     The rows and a ledger entry with the source's offsets are committed in one database transaction, so a replay of a batch
@@ -69,6 +70,7 @@ class JdbcSink:
         ledger_schema: the schema of ``foreachonce_ledger``; None is the connection's default.
         on_mismatch: what becomes of a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
             writes it all the same and says so in its entry.
+        heal: let :meth:`start` bring the query's checkpoint to where the ledger says that it has to go on.
         path: ``"driver"``: the rows come to the driver's memory, which writes them; ``"direct"``: one task carries the batch
             in one transaction; ``"staged"``: tasks side by side into a staging table, then one statement. ``"auto"`` takes
             the driver for at most 10,000 rows of what Spark takes for at most 4 MB, or of at most 2,000 records of Kafka;
@@ -101,6 +103,7 @@ class JdbcSink:
         schema: str | None = None,
         ledger_schema: str | None = None,
         on_mismatch: OnMismatch = "raise",
+        heal: bool = False,
         path: Path = "auto",
         checkpoint: str | None = None,
         spark_jdbc: Mapping[str, str] | None = None,
@@ -113,7 +116,7 @@ class JdbcSink:
         one_of("on_mismatch", on_mismatch, get_args(OnMismatch))
         one_of("path", path, get_args(Path))
         texts(table=table, stream=stream, schema=schema, op=op, checkpoint=checkpoint)
-        flags(create_table=create_table, skip_unchanged=skip_unchanged)
+        flags(create_table=create_table, skip_unchanged=skip_unchanged, heal=heal)
         keys, best = names("key", key), names("order_by", order_by)
         self._target = None if table is None else Target(table, schema, mode, keys, best, skip_unchanged, op)
         if self._target is not None:
@@ -133,6 +136,7 @@ class JdbcSink:
         self._schema, self._create, self._path = schema, create_table, path
         self.stream: str | None = stream
         self.on_mismatch: OnMismatch = on_mismatch
+        self.heal = heal
         self.checkpoint: str | None = checkpoint
         self._accepted_run: str | None = None
 
@@ -190,6 +194,13 @@ class JdbcSink:
     def asked(self, tx: Transaction) -> Work:
         """What a function has asked of ``tx``."""
         return tx.steps
+
+    def begun(self, stream: str) -> None:
+        """Nothing: a batch is there or not."""
+
+    def append(self, entry: Entry) -> None:
+        """Append an entry without rows."""
+        self.ledger.append(entry)
 
     def commit(self, work: Work, entry: Entry) -> int:
         """Carry the work out and append the entry, in one transaction."""

@@ -14,7 +14,8 @@ from foreachonce.kafka.rows import Shape, shaped
 from foreachonce.kafka.topic import require
 from foreachonce.kafka.view import PREFIX, KafkaLedger
 from foreachonce.kafka.write import Batch, write
-from foreachonce.keywords import one_of, texts
+from foreachonce.keywords import flags, one_of, texts
+from foreachonce.recovery.prepare import Preparable
 from foreachonce.runner import run
 from foreachonce.sink import OnMismatch
 from foreachonce.spark.resolve import refuse_streaming
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 Path = Literal["auto", "driver", "task"]
 
 
-class KafkaSink:
+class KafkaSink(Preparable):
     """A foreachBatch function that writes each batch into Kafka exactly once.
 
     The records and a ledger entry with the source's offsets are one Kafka transaction, so a replay of a batch is a no-op, a
@@ -47,6 +48,7 @@ class KafkaSink:
         ledger_prefix: how the names of ledger topics begin.
         on_mismatch: what becomes of a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
             writes it all the same and says so in its entry.
+        heal: let :meth:`start` bring the query's checkpoint to where the ledger says that it has to go on.
         path: ``"driver"``: the rows come to the driver's memory, which writes them by a producer that it keeps; ``"task"``:
             tasks write them. ``"auto"`` takes the driver for at most 10,000 rows of what Spark takes for at most 4 MB,
             or of at most 2,000 records of Kafka.
@@ -72,12 +74,14 @@ class KafkaSink:
         transaction_timeout_ms: int = 900_000,
         ledger_prefix: str = PREFIX,
         on_mismatch: OnMismatch = "raise",
+        heal: bool = False,
         path: Path = "auto",
         checkpoint: str | None = None,
         **client: Value,
     ) -> None:
         one_of("on_mismatch", on_mismatch, get_args(OnMismatch))
         one_of("path", path, get_args(Path))
+        flags(heal=heal)
         texts(topic=topic, stream=stream, key=key, value=value, headers=headers, checkpoint=checkpoint)
         _whole("transactions", transactions, 1, 64)
         _whole("transaction_timeout_ms", transaction_timeout_ms, 1000, 2**31 - 1)
@@ -90,6 +94,7 @@ class KafkaSink:
         self._transactions, self._timeout_ms, self._path = transactions, transaction_timeout_ms, path
         self.stream: str | None = stream
         self.on_mismatch: OnMismatch = on_mismatch
+        self.heal = heal
         self.checkpoint: str | None = checkpoint
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
@@ -127,6 +132,14 @@ class KafkaSink:
         if self._shape.topic is not None:
             _require(self.ledger.cluster, self._shape.topic)
         return shaped(frame, self._shape)
+
+    def begun(self, stream: str) -> Entry | None:
+        """The entry of an epoch of which some transactions are there."""
+        return self.ledger.unfinished(stream)
+
+    def append(self, entry: Entry) -> None:
+        """Append an entry without records."""
+        write(Batch(self.ledger, entry, None, self._timeout_ms), None, "driver", 1)
 
     def commit(self, work: DataFrame, entry: Entry) -> int | None:
         """Commit the records and the entry."""

@@ -3,36 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
+
+from py4j.protocol import Py4JJavaError
+
+from foreachonce.errors import EpochError, SinkUnavailable
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+    from typing_extensions import Self
 
 
 class HadoopFiles:
-    """Reads through Hadoop's FileSystem in the driver's JVM: no Spark job, and every store that Spark can use."""
+    """Reads and writes through Hadoop's FileSystem in the driver's JVM: no Spark job, and every store that Spark can use.
+
+    See :class:`~foreachonce.checkpoint.folder.Folder`.
+    """
 
     def __init__(self, jvm: Any, configuration: Any, root: str) -> None:
-        self.root = root
+        self.root = root.rstrip("/")
+        self._jvm, self._configuration = jvm, configuration
         self._path = java_class(jvm, "org.apache.hadoop.fs.Path")
         self._read = java_class(jvm, "org.apache.commons.io.IOUtils").toString
         self._system = self._path(root).getFileSystem(configuration)
 
+    @classmethod
+    def of(cls, spark: SparkSession, root: str) -> Self:
+        """The folder as a session's settings let Spark see it."""
+        session: Any = spark._jsparkSession  # type: ignore[attr-defined, unused-ignore]  # py4j's view has no types
+        return cls(spark.sparkContext._jvm, session.sessionState().newHadoopConf(), root)
+
     def text(self, path: str) -> str | None:
         """The text of a file, None where there is none."""
-        place = self._path(self.root, path)
+        place = self._place(path)
         if not self._system.exists(place):
             return None
-        stream = self._system.open(place)
         try:
-            return str(self._read(stream, "UTF-8"))
-        finally:
-            stream.close()
+            with closing(self._system.open(place)) as stream:
+                return str(self._read(stream, "UTF-8"))
+        except Py4JJavaError as error:
+            # A file that was cut short no longer goes with the checksum that Hadoop keeps beside it.
+            if "ChecksumException" not in str(error.java_exception):
+                raise
+            raise EpochError(f"{path} of {self.root} is damaged: its checksum does not fit.") from None
 
     def exists(self, path: str) -> bool:
         """Whether the file or folder is there."""
-        return bool(self._system.exists(self._path(self.root, path)))
+        return bool(self._system.exists(self._place(path)))
+
+    def has(self, address: str) -> bool:
+        """Whether a file of a source is there."""
+        place = self._path(java_class(self._jvm, "java.net.URI")(address))
+        return bool(place.getFileSystem(self._configuration).exists(place))
+
+    def names(self, path: str) -> list[str]:
+        """The names in a folder; empty where there is none."""
+        place = self._place(path)
+        if not self._system.exists(place):
+            return []
+        return [status.getPath().getName() for status in self._system.listStatus(place)]
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file, in place of one that is there."""
+        with closing(self._system.create(self._place(path), True)) as stream:
+            stream.write(text.encode())
+
+    def beside(self, ending: str) -> HadoopFiles:
+        """The folder whose root is this one's with an ending."""
+        return HadoopFiles(self._jvm, self._configuration, self.root + ending)
+
+    def copy(self, path: str, root: str) -> None:
+        """Copy a file or folder to the same path below another root."""
+        copied = java_class(self._jvm, "org.apache.hadoop.fs.FileUtil").copy
+        target = self._path(root, path)
+        self._system.mkdirs(target.getParent())
+        copied(self._system, self._place(path), self._system, target, False, True, self._configuration)
+
+    def move(self, root: str) -> None:
+        """Give the whole folder another root."""
+        target = self._path(root)
+        if self._system.exists(target) or not self._system.rename(self._place(""), target):
+            raise SinkUnavailable(f"the file system did not move {self.root} to {root}.")
+
+    def discard(self) -> None:
+        """Delete the whole folder."""
+        self._system.delete(self._place(""), True)
+
+    def _place(self, path: str) -> Any:
+        return self._path(self.root, path) if path else self._path(self.root)
 
 
 class ConnectFiles:

@@ -46,6 +46,7 @@ class Resolved:
             batch_id=self.batch_id,
             position=self.position,
             offset_log=self.offset_log,
+            is_stateful=self.query.is_stateful,
         )
 
     @property
@@ -59,7 +60,7 @@ class Resolved:
         Without it Spark's state store has nothing to commit, and the query fails with
         STATE_STORE_COMMIT_VALIDATION_FAILED or, with RocksDB's checkpoint format 2, at every later start.
         """
-        if cp.is_stateful(self.query.files):
+        if self.query.is_stateful:
             self.frame.write.format("noop").mode("overwrite").save()
 
 
@@ -98,6 +99,16 @@ class _Query:
     name: str | None
     files: cp.Files
     execution: Any = None  # Spark's own view of the running query; py4j's view of it has no types
+
+    @property
+    def is_stateful(self) -> bool:
+        """Whether the query keeps state; asked once a run, for Spark makes the folder before the first batch."""
+        if self.run_id not in _stateful:
+            _stateful[self.run_id] = cp.is_stateful(self.files)
+        return _stateful[self.run_id]
+
+
+_stateful: dict[str, bool] = {}
 
 
 def _classic_query(frame: DataFrame, batch_id: int) -> _Query:

@@ -10,6 +10,7 @@
         end_offsets   text    not null,
         source_log    text,                      -- JSON: the files of file sources, verbatim
         offset_log    text    not null,          -- the checkpoint's offsets/N, verbatim
+        is_stateful   smallint not null,         -- 1 where the query keeps state
         rows          bigint,                    -- null where a function does not tell
         committed_at  text    not null,          -- UTC, ISO 8601
         sink          text    not null,
@@ -20,7 +21,7 @@
     )
 
     create table foreachonce_intents (           -- one row for each call of a function that no transaction covers
-        … the ledger's columns up to offset_log,
+        … the ledger's columns up to is_stateful,
         attempt       bigint  not null,          -- 0, and one more for each call anew of the same seq
         begun_at      text    not null,
         sink          text    not null,
@@ -58,7 +59,7 @@ from sqlalchemy.engine import Connection
 from foreachonce.errors import LedgerError
 from foreachonce.sql.database import Database
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LEDGER, INTENTS, RUNS, META = "foreachonce_ledger", "foreachonce_intents", "foreachonce_runs", "foreachonce_meta"
 _Big = sa.BigInteger
 # MariaDB's and MySQL's TEXT ends at 64 KB, and cannot be a key; their usual collations do not tell upper case from lower.
@@ -179,6 +180,7 @@ def _epoch_columns() -> list[sa.Column[str] | sa.Column[int]]:
         sa.Column("end_offsets", _Text, nullable=False),
         sa.Column("source_log", _Text),
         sa.Column("offset_log", _Text, nullable=False),
+        sa.Column("is_stateful", sa.SmallInteger, nullable=False),
     ]
 
 

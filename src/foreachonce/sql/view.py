@@ -137,6 +137,12 @@ class SqlLedger:
             )
         return gone
 
+    def append(self, entry: Entry) -> None:
+        """Append an entry that has no rows, as the run that holds the stream."""
+        batch = self.batch(entry)
+        with batch.writing() as connection:
+            batch.append_entry(connection, 0)
+
     def begun(self, entry: Entry) -> Intent | None:
         """The newest intent at the entry's place in the chain."""
         with self.database.reading(self.url) as connection:

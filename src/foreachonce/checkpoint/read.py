@@ -1,34 +1,17 @@
-"""Read a position out of Spark's checkpoint folder. Pure but for :class:`Files`, which reads a text.
-
-The formats are those of Spark's ``HDFSMetadataLog``: ``offsets/N`` holds a version line, a line of metadata and then a
-line for each source (v1: the offset, in the query's order; v2: ``id:offset``); ``sources/I/N`` holds the files that a
-file source found in its log entry N, and every tenth is ``N.compact`` with all entries so far.
-Source: OffsetSeqLog.scala and CompactibleFileStreamLog.scala of Apache Spark.
-"""
+"""Read a position out of Spark's checkpoint folder. Pure but for the folder's files, of which :mod:`.formats` tells."""
 
 from __future__ import annotations
 
 import json
-from typing import Protocol
 
+from foreachonce.checkpoint.folder import Files
+from foreachonce.checkpoint.formats import OffsetLog
 from foreachonce.errors import EpochError
-from foreachonce.position import VOID, Position, SourceSpan, log_batch, log_pointer
+from foreachonce.position import Position, SourceSpan, log_batch, log_pointer
 
 # Spark compacts a file source's log every tenth entry unless spark.sql.streaming.fileSource.log.compactInterval says
 # otherwise; a compact file that is further away than this is not looked for.
 COMPACT_SEARCH = 100
-
-
-class Files(Protocol):
-    """A checkpoint folder, on whatever file system Spark reads."""
-
-    root: str
-
-    def text(self, path: str) -> str | None:
-        """The text of the file at ``path`` below the root; None where there is no such file."""
-
-    def exists(self, path: str) -> bool:
-        """Whether there is a file or folder at ``path`` below the root."""
 
 
 def query_id(files: Files) -> str:
@@ -50,26 +33,6 @@ def is_stateful(files: Files) -> bool:
     return files.exists("state")
 
 
-def parse_offset_log(text: str) -> dict[str, str | None]:
-    """The offsets of one ``offsets/N`` by source id; None for a source without data yet.
-
-    Raises:
-        ValueError: the text is torn, or of a version that this library does not know.
-    """
-    version, *rest = text.removesuffix("\n").split("\n")
-    if version not in ("v1", "v2"):
-        raise ValueError(f"version {version[:20]!r}, known are v1 and v2")
-    if len(rest) < 2:
-        raise ValueError("it ends before the first offset")
-    if version == "v1":
-        pairs = [(str(index), line) for index, line in enumerate(rest[1:])]
-    else:
-        pairs = [(source, offset) for source, _, offset in (line.partition(":") for line in rest[1:])]
-    for _, offset in pairs:
-        json.loads("null" if offset == VOID else offset)
-    return {source: None if offset == VOID else offset for source, offset in sorted(pairs)}
-
-
 def read_position(files: Files, batch_id: int) -> tuple[Position, str]:
     """The position of batch ``batch_id``, and the text of its ``offsets/N``."""
     text, ends = _offsets(files, batch_id)
@@ -83,7 +46,7 @@ def _offsets(files: Files, batch_id: int) -> tuple[str, dict[str, str | None]]:
     if text is None:
         raise EpochError(f"the checkpoint {files.root} holds no offsets/{batch_id}, so the batch has no position.")
     try:
-        return text, parse_offset_log(text)
+        return text, dict(OffsetLog.parse(text).offsets)
     except ValueError as error:
         raise EpochError(f"offsets/{batch_id} of the checkpoint {files.root} cannot be read: {error}.") from error
 

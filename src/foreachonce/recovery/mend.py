@@ -1,0 +1,254 @@
+"""A checkpoint brought to where the ledgers say that the query has to go on.
+
+The life of a repair:
+
+1. ``look``: the ledgers' goal and the checkpoint's diagnosis. Where they agree, nothing more is done.
+2. The new checkpoint is written beside the old one, in ``<checkpoint>.mended``; its ``metadata`` comes last.
+3. Each sink's stream is taken, which fences a query that still runs, and the repair is appended to its ledger, so that a
+   ledger that has moved on refuses it.
+4. The old checkpoint is moved to ``<checkpoint>.aside-<time>``, and the new one into its place.
+
+A crash before 4 leaves the old checkpoint as it was. A crash amid 4 leaves none, and the next repair moves the new one in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from functools import partial
+from typing import Protocol
+from uuid import uuid4
+
+from foreachonce._version import versions
+from foreachonce.chain import REPAIR
+from foreachonce.checkpoint import Folder
+from foreachonce.entry import Entry, Found
+from foreachonce.epoch import Epoch
+from foreachonce.errors import ConfigurationError, Conflict, Expired, ForeachOnceError, StateLost
+from foreachonce.faults import Point, fault
+from foreachonce.ledger import Ledger
+from foreachonce.position import Position, SourceSpan
+from foreachonce.recovery.diagnosis import Diagnosis, Kind, diagnose
+from foreachonce.recovery.goal import Goal, Standing, goal_of
+from foreachonce.recovery.lost import Earliest, Lost, lost_files, lost_records
+from foreachonce.recovery.rebuild import Rebuilt, begin_anew, rebuild
+from foreachonce.recovery.words import explain_expired, explain_foreign, explain_state, told
+
+MENDED, ASIDE = ".mended", ".aside-"
+# The points that a repair passes, in order.
+POINTS: tuple[Point, ...] = ("checkpoint-written", "repair-appended", "checkpoint-aside", "checkpoint-mended")
+# The checkpoint that is there is the query's own; and it holds the right version of its state.
+_OWN: tuple[Kind, ...] = ("behind", "ahead", "changed", "damaged")
+_WITH_STATE: tuple[Kind, ...] = ("ahead", "changed", "damaged")
+
+
+class Mendable(Protocol):
+    """What a repair asks of a sink."""
+
+    @property
+    def stream(self) -> str | None:
+        """The stream's name."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The sink's ledger."""
+
+    def head(self, epoch: Epoch) -> Found:
+        """See :class:`~foreachonce.sink.Sink`."""
+
+    def take(self, epoch: Epoch, head: Entry | None) -> Found:
+        """See :class:`~foreachonce.sink.Sink`."""
+
+    def append(self, entry: Entry) -> None:
+        """See :class:`~foreachonce.sink.Sink`."""
+
+    def begun(self, stream: str) -> Entry | None:
+        """See :class:`~foreachonce.sink.Sink`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What a checkpoint is, and what was done to it, or would be; ``print()`` says it in words.
+
+    Args:
+        checkpoint: the checkpoint's path.
+        kind: what the checkpoint was; see :class:`~foreachonce.recovery.diagnosis.Diagnosis`.
+        text: all of it, in words.
+        lost: what the source no longer holds of the rows that the sink lacks.
+        aside: where the old checkpoint is now; None where none was moved.
+        is_done: whether the checkpoint was mended.
+    """
+
+    checkpoint: str
+    kind: Kind
+    text: str
+    lost: tuple[Lost, ...] = ()
+    aside: str | None = None
+    is_done: bool = False
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether the checkpoint has to be mended before the query starts."""
+        return self.kind not in ("new", "agrees") and not self.is_done
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def mend(
+    sinks: Sequence[Mendable],
+    folder: Folder,
+    *,
+    dry_run: bool = False,
+    accept_state_loss: bool = False,
+    accept_data_loss: bool = False,
+    earliest: Earliest | None = None,
+) -> Repair:
+    """Compare a checkpoint with the ledgers of its query's sinks, and mend it where they do not agree.
+
+    Args:
+        sinks: all sinks of the query.
+        folder: the checkpoint.
+        dry_run: say what would be done, and do nothing.
+        accept_state_loss: where the state is gone, let the query read its whole source again for the state, without writing
+            what the ledger has; what the source no longer holds is then missing from the state.
+        accept_data_loss: mend also where the source has lost rows that the sink lacks.
+        earliest: the first offsets that Kafka still holds, where a source is Kafka's.
+
+    Raises:
+        StateLost: the query keeps state, and the checkpoint does not hold that of the ledger's newest batch.
+        Expired: the source no longer holds rows that the sink lacks.
+        Mismatch: the checkpoint is another query's, the sinks are further apart than a batch, or the ledger does not tell
+            which files were read.
+        Conflict, Fenced: another run went on meanwhile; the checkpoint is as it was.
+    """
+    _finish_interrupted(folder)
+    goal = goal_of([_standing(sink) for sink in sinks])
+    found = diagnose(folder, goal)
+    lost = () if goal is None else (*lost_records(goal, earliest or {}), *lost_files(goal, folder))
+    repair = Repair(folder.root, found.kind, told(folder.root, found, goal, lost), lost)
+    if lost and not (accept_data_loss or dry_run):
+        raise Expired(explain_expired(repair.text))
+    if goal is None or found.is_fine:
+        return repair
+    if found.kind == "foreign":
+        raise explain_foreign(folder.root, found, goal)
+    plan = _plan(_rear(sinks, goal), goal, found, folder, accept_state_loss)
+    return repair if dry_run else _carry_out(sinks, folder, repair, plan)
+
+
+def _standing(sink: Mendable) -> Standing:
+    stream = _stream(sink)
+    head = sink.ledger.head(stream)
+    if head is not None and head.is_repair:
+        batches = [entry for entry in sink.ledger.entries(stream) if not entry.is_repair]
+        head = batches[-1] if batches else None
+    return Standing(str(sink), head, sink.begun(stream))
+
+
+def _stream(sink: Mendable) -> str:
+    if sink.stream is None:
+        raise ConfigurationError(f"{sink!r} has no stream=, and without one nothing tells which ledger entries are its own.")
+    return sink.stream
+
+
+def _rear(sinks: Sequence[Mendable], goal: Goal) -> Mendable:
+    """The sink whose newest batch is the goal's: its chain ends there."""
+    return next(sink for sink in sinks if _standing(sink).last == goal.last)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The checkpoint to write; and the epoch to enter, where the query begins anew for the sake of its state."""
+
+    goal: Goal
+    rebuilt: Rebuilt
+    anew: Epoch | None = None
+
+
+def _plan(sink: Mendable, goal: Goal, found: Diagnosis, folder: Folder, accept_state_loss: bool) -> _Plan:
+    is_own = found.kind in _OWN
+    old, chain = folder if is_own else None, partial(sink.ledger.entries, _stream(sink))
+    if not (goal.is_stateful or (is_own and folder.exists("state"))):
+        return _Plan(goal, rebuild(goal, chain(), old))
+    if found.kind in _WITH_STATE and folder.exists("state"):
+        return _Plan(goal, rebuild(goal, chain(), old, is_stateful=True))
+    if not accept_state_loss or goal.last is None or goal.begun is not None:
+        raise StateLost(explain_state(folder.root, found, goal))
+    epoch, rebuilt = begin_anew(goal.last, chain(), old)
+    return _Plan(goal, rebuilt, epoch)
+
+
+def _carry_out(sinks: Sequence[Mendable], folder: Folder, repair: Repair, plan: _Plan) -> Repair:
+    mended, aside = folder.beside(MENDED), None
+    mended.discard()
+    _write(mended, plan.rebuilt, folder)
+    fault("checkpoint-written")
+    if folder.exists(""):
+        aside = folder.beside(f"{ASIDE}{datetime.now(timezone.utc):%Y%m%dT%H%M%S%f}")
+    where = "" if aside is None else f", the old one is in {aside.root}"
+    why = f"{REPAIR}: checkpoint {repair.kind}, {_what(plan)}{where}"
+    try:
+        for sink in sinks:
+            _enter(sink, plan.anew, why)
+    except ForeachOnceError:
+        mended.discard()
+        raise
+    fault("repair-appended")
+    if aside is not None:
+        folder.move(aside.root)
+    fault("checkpoint-aside")
+    mended.move(folder.root)
+    fault("checkpoint-mended")
+    return replace(repair, aside=None if aside is None else aside.root, is_done=True)
+
+
+def _what(plan: _Plan) -> str:
+    if plan.anew is not None:
+        return f"begun anew as query {plan.anew.query_id} to read the source again for its state"
+    return f"mended to go on after batch {plan.goal.batch_id}"
+
+
+def _write(mended: Folder, rebuilt: Rebuilt, old: Folder) -> None:
+    for path in rebuilt.kept:
+        old.copy(path, mended.root)
+    for path, text in rebuilt.texts.items():
+        mended.write(path, text)
+
+
+def _enter(sink: Mendable, anew: Epoch | None, why: str) -> None:
+    """Take the stream, and append the repair to its chain; where a batch was begun, its place in the chain is taken."""
+    stream = _stream(sink)
+    begun, head = sink.begun(stream), sink.ledger.head(stream)
+    if head is None:
+        return
+    epoch = _repair_epoch(head) if anew is None else replace(anew, stream=stream)
+    found = sink.take(epoch, head)
+    if not found.is_held or found.head != head:
+        raise Conflict(f"stream {stream!r}: another run goes on with it. Stop the query first; nothing was changed.")
+    if begun is None:
+        sink.append(Entry.next(head, epoch, sink=str(sink), versions=versions(), decision=why))
+
+
+def _repair_epoch(head: Entry) -> Epoch:
+    """An epoch without rows, which starts and ends where the head ends."""
+    spans = {
+        source: SourceSpan(span.end, span.end, start_files=span.end_files) for source, span in head.position.sources.items()
+    }
+    return Epoch(
+        stream=head.stream,
+        query_id=head.query_id,
+        run_id=str(uuid4()),
+        batch_id=-(head.seq + 1),
+        position=Position(spans),
+        offset_log=head.offset_log,
+        is_stateful=head.is_stateful,
+    )
+
+
+def _finish_interrupted(folder: Folder) -> None:
+    """Move a repair's checkpoint in that a crash has left beside: there is none, and it is whole."""
+    mended = folder.beside(MENDED)
+    if not folder.exists("") and mended.exists("metadata"):
+        mended.move(folder.root)

@@ -1,0 +1,126 @@
+"""``prepare()`` and ``start()``: what every foreachBatch function of this library can do before its query starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from foreachonce.errors import ConfigurationError
+from foreachonce.keywords import flags, texts
+from foreachonce.recovery.lost import Earliest
+from foreachonce.recovery.mend import Mendable, Repair, mend
+from foreachonce.spark.files import HadoopFiles
+from foreachonce.spark.resolve import is_connect
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.streaming.query import StreamingQuery
+    from pyspark.sql.streaming.readwriter import DataStreamWriter
+
+_BatchFunction: TypeAlias = "Callable[[DataFrame, int], None]"
+Setting = str | int | float | bool
+
+
+class Preparable:
+    """A foreachBatch function whose query's checkpoint can be compared with its ledger, and mended.
+
+    Attributes:
+        heal: whether :meth:`start` mends the checkpoint.
+    """
+
+    heal: bool = False
+
+    def prepare(
+        self,
+        spark: SparkSession,
+        checkpoint: str,
+        *,
+        dry_run: bool = False,
+        accept_state_loss: bool = False,
+        accept_data_loss: bool = False,
+        kafka: str | Mapping[str, Setting] | None = None,
+    ) -> Repair:
+        """Bring a checkpoint to where the ledger says that the query has to go on; call it before ``start()``.
+
+        A checkpoint that is missing or damaged is written anew from the ledger; one that is older than the ledger is put
+        forward; one that is newer (the sink came back from a backup) is put back, so that Spark reads again just what the
+        sink lacks. The old one is moved aside, never deleted, and the repair is an entry of the ledger. Where they agree
+        nothing is written.
+
+        Args:
+            spark: the session that the query will run in; it reads and writes the checkpoint.
+            checkpoint: the query's ``checkpointLocation``.
+            dry_run: say what would be done, and do nothing.
+            accept_state_loss: where the query keeps state and it is gone, let the query read its whole source again for it,
+                without writing what the ledger has. What the source no longer holds is then missing from the state.
+            accept_data_loss: mend also where the source has lost rows that the sink lacks.
+            kafka: the servers of the Kafka that the query reads, ``host:port`` with commas between, or settings with
+                ``bootstrap_servers`` as for :class:`~foreachonce.KafkaSink`: expired offsets are then reported, and refused,
+                before anything starts.
+
+        Returns:
+            What the checkpoint was and what was done; ``print()`` says it in words.
+
+        Raises:
+            StateLost: the query keeps state, and the checkpoint does not hold that of the ledger's newest batch.
+            Expired: the source no longer holds rows that the sink lacks.
+            Mismatch: the checkpoint is another query's, or nothing tells which files were read.
+            Conflict: another run goes on with the stream; the checkpoint is as it was.
+            ConfigurationError: the sink has no ``stream=``, the query runs, or the session is Spark Connect's.
+        """
+        texts(checkpoint=checkpoint)
+        flags(dry_run=dry_run, accept_state_loss=accept_state_loss, accept_data_loss=accept_data_loss)
+        if is_connect(spark):
+            raise ConfigurationError(
+                "prepare() writes a checkpoint's files, which a Spark Connect session cannot: call it in a classic "
+                "session, or run `foreachonce restore` where the checkpoint is."
+            )
+        sinks = self._mendable()
+        _refuse_running(spark, sinks)
+        return mend(
+            sinks,
+            HadoopFiles.of(spark, checkpoint),
+            dry_run=dry_run,
+            accept_state_loss=accept_state_loss,
+            accept_data_loss=accept_data_loss,
+            earliest=None if kafka is None else earliest_of(sinks, kafka),
+        )
+
+    def start(self, writer: DataStreamWriter, checkpoint: str) -> StreamingQuery:
+        """Start a query that this function writes; with ``heal=True`` its checkpoint is prepared first.
+
+        Args:
+            writer: ``frame.writeStream``, with its trigger, output mode and options.
+            checkpoint: the query's ``checkpointLocation``.
+
+        Raises:
+            What :meth:`prepare` raises; nothing was started.
+        """
+        from pyspark.sql import SparkSession
+
+        if self.heal:
+            self.prepare(SparkSession.active(), checkpoint)
+        return writer.foreachBatch(cast("_BatchFunction", self)).option("checkpointLocation", checkpoint).start()
+
+    def _mendable(self) -> Sequence[Mendable]:
+        return [cast("Mendable", self)]
+
+
+def earliest_of(sinks: Sequence[Mendable], kafka: str | Mapping[str, Setting]) -> Earliest:
+    """The first offsets that Kafka still holds of the topics that the sinks' newest entries name."""
+    from foreachonce.kafka.source import earliest
+
+    settings = {"bootstrap_servers": kafka} if isinstance(kafka, str) else dict(kafka)
+    heads = [sink.ledger.head(sink.stream) for sink in sinks if sink.stream is not None]
+    return earliest([head for head in heads if head is not None], settings)
+
+
+def _refuse_running(spark: SparkSession, sinks: Sequence[Mendable]) -> None:
+    running = {str(query.id) for query in spark.streams.active}
+    for sink in sinks:
+        head = None if sink.stream is None else sink.ledger.head(sink.stream)
+        if head is not None and head.query_id in running:
+            raise ConfigurationError(
+                f"stream {sink.stream!r}: its query {head.query_id} runs in this session; stop it before its checkpoint is "
+                "mended."
+            )
