@@ -19,6 +19,7 @@ from foreachonce.errors import (
     Conflict,
     DuplicateKeys,
     EpochError,
+    Expired,
     Fenced,
     ForeachOnceError,
     FrameError,
@@ -26,10 +27,12 @@ from foreachonce.errors import (
     LedgerError,
     Mismatch,
     SinkUnavailable,
+    StateLost,
     WriteFailed,
 )
 from foreachonce.ledger import Ledger
 from foreachonce.position import Position
+from foreachonce.recovery.mend import Repair
 from foreachonce.sink import Sink
 from foreachonce.sinks.delta import DeltaSink, DeltaTables
 from foreachonce.sinks.jdbc import JdbcSink
@@ -53,6 +56,7 @@ __all__ = [
     "Epoch",
     "EpochError",
     "ExactlyOnce",
+    "Expired",
     "Fenced",
     "ForeachOnceError",
     "FrameError",
@@ -65,10 +69,12 @@ __all__ = [
     "LedgerError",
     "Mismatch",
     "Position",
+    "Repair",
     "Run",
     "Sink",
     "SinkUnavailable",
     "SqlLedger",
+    "StateLost",
     "Transaction",
     "WriteFailed",
     "exactly_once",

@@ -10,7 +10,7 @@ from foreachonce.sinks.delta import DELTA_POINTS
 from foreachonce.testing.contract import SinkContract
 
 
-class TestDelta(SinkContract):
+class DeltaPlace:
     points = (*POINTS_BEFORE, *DELTA_POINTS, *POINTS_AFTER)
 
     @pytest.fixture(autouse=True)
@@ -24,3 +24,7 @@ class TestDelta(SinkContract):
         if self.sink("s").ledger.streams() == []:
             return []
         return [row.id for row in self.spark.read.format("delta").load(self.path).orderBy("id").collect()]
+
+
+class TestDelta(DeltaPlace, SinkContract):
+    pass

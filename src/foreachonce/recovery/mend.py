@@ -13,6 +13,7 @@ A crash before 4 leaves the old checkpoint as it was. A crash amid 4 leaves none
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -34,6 +35,8 @@ from foreachonce.recovery.goal import Goal, Standing, goal_of
 from foreachonce.recovery.lost import Earliest, Lost, lost_files, lost_records
 from foreachonce.recovery.rebuild import Rebuilt, begin_anew, rebuild
 from foreachonce.recovery.words import explain_expired, explain_foreign, explain_state, told
+
+log = logging.getLogger("foreachonce")
 
 MENDED, ASIDE = ".mended", ".aside-"
 # The points that a repair passes, in order.
@@ -218,17 +221,18 @@ def _write(mended: Folder, rebuilt: Rebuilt, old: Folder) -> None:
 
 
 def _enter(sink: Mendable, anew: Epoch | None, why: str) -> None:
-    """Take the stream, and append the repair to its chain; where a batch was begun, its place in the chain is taken."""
+    """Take the stream, and append the repair to its chain; where a batch was begun, the next place in the chain is its own."""
     stream = _stream(sink)
-    begun, head = sink.begun(stream), sink.ledger.head(stream)
-    if head is None:
+    head = sink.ledger.head(stream)
+    if head is None or sink.begun(stream) is not None:
+        log.info("stream %r: %s", stream, why)
         return
     epoch = _repair_epoch(head) if anew is None else replace(anew, stream=stream)
     found = sink.take(epoch, head)
     if not found.is_held or found.head != head:
         raise Conflict(f"stream {stream!r}: another run goes on with it. Stop the query first; nothing was changed.")
-    if begun is None:
-        sink.append(Entry.next(head, epoch, sink=str(sink), versions=versions(), decision=why))
+    sink.append(Entry.next(head, epoch, sink=str(sink), versions=versions(), decision=why))
+    log.info("stream %r: %s", stream, why)
 
 
 def _repair_epoch(head: Entry) -> Epoch:

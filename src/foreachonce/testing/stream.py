@@ -92,9 +92,13 @@ class FileStream:
 
     def forget_commit(self) -> int:
         """Take the newest batch's ``commits/N`` away, as a crash just before it would; return its number."""
-        newest = max(int(path.name) for path in (self.checkpoint / "commits").iterdir() if path.name.isdigit())
-        self._remove(f"commits/{newest}")
+        newest = self.newest("commits")
+        self.remove(f"commits/{newest}")
         return newest
+
+    def newest(self, log: str) -> int:
+        """The number of the newest file in ``offsets`` or ``commits``."""
+        return max(int(path.name) for path in (self.checkpoint / log).iterdir() if path.name.isdigit())
 
     def lose_checkpoint(self) -> None:
         """Delete the whole checkpoint."""
@@ -109,7 +113,12 @@ class FileStream:
         self.lose_checkpoint()
         shutil.copytree(copy, self.checkpoint)
 
-    def _remove(self, path: str) -> None:
+    def forget_copy(self, name: str) -> None:
+        """Delete a copy."""
+        shutil.rmtree(self.checkpoint.parent / name)
+
+    def remove(self, path: str) -> None:
+        """Delete a file of the checkpoint."""
         file = self.checkpoint / path
         file.unlink()
         # Spark would take a checksum that stays behind for another query's file.

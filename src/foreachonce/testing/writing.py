@@ -35,8 +35,8 @@ def refused(error: str, *words: str) -> Iterator[pytest.ExceptionInfo[StreamingQ
         assert word in text, f"{word!r} is not named in: {text}"
 
 
-class WriteContract:
-    """First write, faults at every step, races and restarts, on a real Spark and a real sink: the way of the rows."""
+class SinkPlace:
+    """What a contract knows of a sink: how to make it, how to read what it wrote, and the points that it passes."""
 
     points: ClassVar[tuple[Point, ...]]
     """Every fault point that the sink passes, in order."""
@@ -85,6 +85,10 @@ class WriteContract:
     def counted(self, *rows: int) -> list[int | None]:
         """What the entries of batches of so many rows say."""
         return [number if self.counts_rows else None for number in rows]
+
+
+class WriteContract(SinkPlace):
+    """First write, faults at every step, races and restarts, on a real Spark and a real sink: the way of the rows."""
 
     # --- first write -------------------------------------------------------------------------------------------------
 
