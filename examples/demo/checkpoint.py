@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import rmtree
 from statistics import median
 
 RECENT = 5
@@ -14,7 +15,7 @@ class Checkpoint:
     def __init__(self, folder: Path) -> None:
         self._offsets, self._commits = folder / "offsets", folder / "commits"
         self._slow: set[int] = set()
-        self._over = 0
+        self._took: list[float] = []
 
     def has_begun(self, batch: int) -> bool:
         """Whether Spark has planned the batch."""
@@ -30,9 +31,11 @@ class Checkpoint:
 
     def batches(self) -> int:
         """How many batches are over."""
-        while self.is_over(self._over):
-            self._over += 1
-        return self._over
+        while self.is_over(batch := len(self._took)):
+            # A checkpoint that was written anew has the newest batches only.
+            begun = self.begun_at(batch) if self.has_begun(batch) else self._ended_at(batch)
+            self._took.append(self._ended_at(batch) - begun)
+        return len(self._took)
 
     def begun_at(self, batch: int) -> float:
         """When the batch began, in seconds of the wall clock."""
@@ -44,5 +47,12 @@ class Checkpoint:
 
     def usual(self) -> float:
         """The seconds that a batch usually takes: the median of the newest."""
-        usual = [batch for batch in range(self.batches()) if batch not in self._slow]
-        return median((self._commits / str(batch)).stat().st_mtime - self.begun_at(batch) for batch in usual[-RECENT:])
+        usual = [self._took[batch] for batch in range(self.batches()) if batch not in self._slow]
+        return median(usual[-RECENT:])
+
+    def lose(self) -> None:
+        """Delete it."""
+        rmtree(self._offsets.parent)
+
+    def _ended_at(self, batch: int) -> float:
+        return (self._commits / str(batch)).stat().st_mtime

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import jdbc
 from pyspark.sql import DataFrame
-from query import COLUMNS, TASKS, BatchFunction, session, write
+from query import COLUMNS, TASKS, Start, at_least_once, session, write
 
 from foreachonce import JdbcSink
 
@@ -19,21 +19,21 @@ TABLE = "flights"
 STREAM = "flights"
 
 
-def plain(url: str) -> BatchFunction:
+def plain(url: str) -> Start:
     """As it is written today: Spark's own JDBC writer appends each batch, every task in a transaction of its own."""
 
     def append(batch: DataFrame, batch_id: int) -> None:
         batch.write.format("jdbc").options(**jdbc.options(url), dbtable=TABLE).mode("append").save()
 
-    return append
+    return at_least_once(append)
 
 
 def once(url: str) -> JdbcSink:
-    """With foreachonce: the sink is the foreachBatch function; a batch is one transaction, with its ledger entry."""
-    return JdbcSink(url, table=TABLE, stream=STREAM)
+    """With foreachonce: a batch is one transaction, with its ledger entry; a lost checkpoint is written anew from these."""
+    return JdbcSink(url, table=TABLE, stream=STREAM, heal=True)
 
 
-SIDES: dict[str, Callable[[str], BatchFunction]] = {"plain": plain, "foreachonce": once}
+SIDES: dict[str, Callable[[str], Start]] = {"plain": plain, "foreachonce": lambda url: once(url).start}
 
 
 def run(side: str, url: str, source: str, checkpoint: str, jar: str) -> None:

@@ -9,29 +9,32 @@ import sys
 from collections.abc import Callable
 
 from pyspark.sql import DataFrame, SparkSession
-from query import COLUMNS, TASKS, BatchFunction, session, write
+from query import COLUMNS, TASKS, Start, at_least_once, session, write
 
 from foreachonce import KafkaSink
 
 VALUE = "to_json(struct(*))"
 
 
-def plain(servers: str, topic: str) -> BatchFunction:
+def plain(servers: str, topic: str) -> Start:
     """As it is written today: Spark's own Kafka writer sends each batch, at least once."""
 
     def append(batch: DataFrame, batch_id: int) -> None:
         records = batch.selectExpr(f"{VALUE} as value").write.format("kafka")
         records.option("kafka.bootstrap.servers", servers).option("topic", topic).save()
 
-    return append
+    return at_least_once(append)
 
 
 def once(servers: str, topic: str) -> KafkaSink:
-    """With foreachonce: the sink is the foreachBatch function; a batch is one transaction, with its ledger entry."""
-    return KafkaSink(servers, topic=topic, stream=topic, value=VALUE)
+    """With foreachonce: a batch is one transaction, with its ledger entry; a lost checkpoint is written anew from these."""
+    return KafkaSink(servers, topic=topic, stream=topic, value=VALUE, heal=True)
 
 
-SIDES: dict[str, Callable[[str, str], BatchFunction]] = {"plain": plain, "foreachonce": once}
+SIDES: dict[str, Callable[[str, str], Start]] = {
+    "plain": plain,
+    "foreachonce": lambda servers, topic: once(servers, topic).start,
+}
 
 
 def read(spark: SparkSession, servers: str, topic: str, records: str) -> DataFrame:

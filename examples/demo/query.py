@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
+from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 COLUMNS = (
     "flight_id int, time_hour string, carrier string, flight int, tailnum string, origin string, dest string, "
@@ -12,7 +14,8 @@ COLUMNS = (
 )
 # Of a batch: like most jobs, these have more of them than cores.
 TASKS = 4
-BatchFunction = Callable[[DataFrame, int], None]
+# Starts a query on a checkpoint; ``sink.start`` is one.
+Start = Callable[[DataStreamWriter, str], StreamingQuery]
 
 
 def session(jars: str) -> SparkSession:
@@ -23,7 +26,11 @@ def session(jars: str) -> SparkSession:
     return builder.config("spark.ui.enabled", "false").config("spark.log.level", "ERROR").getOrCreate()
 
 
-def write(frame: DataFrame, function: BatchFunction, checkpoint: str) -> None:
-    """Give every batch that is not yet written to the function, then end."""
-    query = frame.writeStream.foreachBatch(function).option("checkpointLocation", checkpoint)
-    query.trigger(availableNow=True).start().awaitTermination()
+def write(frame: DataFrame, start: Start, checkpoint: str) -> None:
+    """Write every batch that is not yet written, then end."""
+    start(frame.writeStream.trigger(availableNow=True), checkpoint).awaitTermination()
+
+
+def at_least_once(function: Callable[[DataFrame, int], None]) -> Start:
+    """As a query is started today."""
+    return lambda writer, checkpoint: writer.foreachBatch(function).option("checkpointLocation", checkpoint).start()

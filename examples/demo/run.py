@@ -1,7 +1,7 @@
 """The demo: a streaming job is killed over and over, as it is written today and with foreachonce; then its rows are counted.
 
 Both sides read the same rows in the same batches, and their kills are planned for the same moments: in the same batches,
-after the same share of the time that a batch usually takes there.
+after the same share of the time that a batch usually takes there. In the middle foreachonce's checkpoint is deleted as well.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from foreachonce.testing.kafka import NoKafka
 from foreachonce.testing.postgres import NoPostgres
 
 KILLS = 6
+# After this kill foreachonce's checkpoint is deleted; the plain side keeps its own, without which it would begin anew.
+LOST_AFTER = 3
 SHOWN_ENTRIES = 5
 LOOK_EVERY = 0.1
 
@@ -62,9 +64,11 @@ def compare(sides: list[Side], seed: int, show: Show) -> None:
     show.say(f"{TOTAL:,} flights in {BATCHES} batches; {KILLS} times each side's driver gets SIGKILL amid a batch")
     show.say("picked at random, a random part of a usual batch's time after Spark has written its offsets; a batch that is")
     show.say("over before its moment is spared, and the next one is tried")
-    for moment in plan(random.Random(seed), kills=KILLS, first=3, apart=3):
+    for number, moment in enumerate(plan(random.Random(seed), kills=KILLS, first=3, apart=3), 1):
         for side in sides:
             side.kill(moment)
+        if number == LOST_AFTER:
+            sides[-1].lose_checkpoint()
     for side in sides:
         side.start()
     while sum(side.is_running() for side in sides):

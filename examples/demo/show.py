@@ -82,4 +82,5 @@ class Show:
 def _entry(entry: Entry) -> Sequence[object]:
     offsets = ", ".join(f"{span.start} to {span.end}" for span in entry.position.sources.values())
     time = entry.time.astimezone(timezone.utc)
-    return (entry.seq, entry.batch_id, entry.rows, offsets, f"{time:%H:%M:%S.%f}"[:-3])
+    batch = "repair" if entry.is_repair else entry.batch_id
+    return (entry.seq, batch, entry.rows, offsets, f"{time:%H:%M:%S.%f}"[:-3])

@@ -51,6 +51,11 @@ class Side:
         self._show.killed(self.name, self.kills, planned, landed, self.target.held(flights), len(flights))
         self.count()
 
+    def lose_checkpoint(self) -> None:
+        """Delete the checkpoint of a driver that is dead."""
+        self._checkpoint.lose()
+        self._show.say(f"        {self.name:11}  its checkpoint is deleted, amid its stream")
+
     def start(self) -> None:
         """Start the driver, which nobody kills any more."""
         self._driver.start()
