@@ -221,7 +221,7 @@ def _write(mended: Folder, rebuilt: Rebuilt, old: Folder) -> None:
 
 
 def _enter(sink: Mendable, anew: Epoch | None, why: str) -> None:
-    """Take the stream, and append the repair to its chain; where a batch was begun, the next place in the chain is its own."""
+    """Take the stream, and append the repair to its chain; where a batch was begun, the next place there is its own."""
     stream = _stream(sink)
     head = sink.ledger.head(stream)
     if head is None or sink.begun(stream) is not None:
