@@ -28,6 +28,7 @@ from foreachonce.errors import (
     SinkUnavailable,
     WriteFailed,
 )
+from foreachonce.events import Event
 from foreachonce.ledger import Ledger
 from foreachonce.position import Position
 from foreachonce.sink import Sink
@@ -52,6 +53,7 @@ __all__ = [
     "Entry",
     "Epoch",
     "EpochError",
+    "Event",
     "ExactlyOnce",
     "Fenced",
     "ForeachOnceError",
