@@ -29,6 +29,7 @@ DELTA_MERGE = "tests/contract/test_delta_merge.py"
 DELTA_TABLES = "tests/contract/test_delta_tables.py"
 HISTORY = "tests/unit/test_delta_history.py"
 KAFKA = "tests/contract/test_kafka_contract.py"
+EVENTS = "tests/unit/test_events.py"
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,8 @@ MUTANTS = [
     Mutant(
         "settling",
         "runner.py",
-        "        return _settle(sink, error, epoch)",
-        "        raise error",
+        "            return _settle(sink, error, epoch, report)",
+        "            raise error",
         (f"{JDBC}::TestSqlite::test_lost_reply_to_a_commit_is_settled_by_the_ledger",),
     ),
     Mutant(
@@ -573,6 +574,34 @@ MUTANTS = [
         'F.col("foreachonce_count") > 1',
         "F.lit(False)",
         (f"{DELTA_MERGE}::test_key_that_comes_twice_is_refused",),
+    ),
+    Mutant(
+        "event-given-once",
+        "report.py",
+        "        self._is_told = True",
+        "        pass",
+        (f"{EVENTS}::test_epoch_that_was_told_is_not_told_again_by_an_error",),
+    ),
+    Mutant(
+        "event-of-an-error",
+        "report.py",
+        "        if error is not None and not self._is_told:",
+        "        if False:",
+        (f"{EVENTS}::test_refused_epoch", f"{EVENTS}::test_failed_epoch_raises_the_error_itself"),
+    ),
+    Mutant(
+        "observer-that-raises",
+        "observe/__init__.py",
+        '        except Exception:\n            log.warning("the observer',
+        '        except AttributeError:\n            log.warning("the observer',
+        (f"{EVENTS}::test_observer_that_raises_is_logged_once_and_breaks_nothing",),
+    ),
+    Mutant(
+        "secret-in-an-event",
+        "events.py",
+        '    return hide_credentials(f"{type(error).__name__}: {line}")[:SHOWN]',
+        '    return f"{type(error).__name__}: {line}"[:SHOWN]',
+        (f"{EVENTS}::test_error_of_a_users_function_shows_no_password",),
     ),
 ]
 

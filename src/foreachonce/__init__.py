@@ -30,6 +30,7 @@ from foreachonce.errors import (
     StateLost,
     WriteFailed,
 )
+from foreachonce.events import Event
 from foreachonce.ledger import Ledger
 from foreachonce.position import Position
 from foreachonce.recovery.mend import Repair
@@ -55,6 +56,7 @@ __all__ = [
     "Entry",
     "Epoch",
     "EpochError",
+    "Event",
     "ExactlyOnce",
     "Expired",
     "Fenced",

@@ -1,10 +1,11 @@
-"""The way of every epoch: resolve, look at the ledger, decide, commit."""
+"""The way of every epoch: resolve, look at the ledger, decide, commit, and tell what became of it."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from foreachonce._version import versions
@@ -15,8 +16,10 @@ from foreachonce.epoch import Epoch
 from foreachonce.errors import ForeachOnceError, Mismatch
 from foreachonce.faults import Point, fault
 from foreachonce.refusal import explain
+from foreachonce.report import Behind, Report, resolving
 from foreachonce.sink import Sink
 from foreachonce.spark.resolve import Resolved, resolve
+from foreachonce.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -57,11 +60,16 @@ def run(
         ForeachOnceError: anything else that stopped it; nothing was written there, or the ledger tells.
     """
     checkpoint = next((sink.checkpoint for sink in sinks if sink.checkpoint is not None), None)
-    resolved = resolve(frame, batch_id, checkpoint=checkpoint)
-    if accept is not None:
-        accept(resolved)
-    fault("epoch-resolved")
-    outcomes = [write_once(sink, resolved.epoch(sink.stream), prepare or _checked(frame)) for sink in sinks]
+    with resolving(sinks, batch_id) as watch:
+        resolved = resolve(frame, batch_id, checkpoint=checkpoint)
+        if accept is not None:
+            accept(resolved)
+        epochs = [resolved.epoch(sink.stream) for sink in sinks]
+        fault("epoch-resolved")
+    outcomes = [
+        write_once(sink, epoch, prepare or _checked(frame), watch=watch.again(), behind=resolved.behind)
+        for sink, epoch in zip(sinks, epochs, strict=True)
+    ]
     if all(outcome == "skipped" for outcome in outcomes):
         resolved.feed_state()
     fault("function-done")
@@ -72,24 +80,31 @@ def _checked(frame: DataFrame) -> Prepare[Any]:
     return lambda sink: nullcontext(sink.check(frame))
 
 
-def write_once(sink: Sink[Work], epoch: Epoch, prepare: Prepare[Work]) -> Outcome:
-    """Bring one epoch into one sink exactly once; :func:`run` apart from Spark."""
-    decided = _decide(sink, epoch)
-    if isinstance(decided, Skip):
-        return _skip(sink, decided.entry, epoch)
-    try:
-        with prepare(sink) as work:
-            count = sink.commit(work, decided)
-    except ForeachOnceError as error:
-        return _settle(sink, error, epoch)
-    log.info("stream %r: batch %d written, %s rows (seq %d)", epoch.stream, epoch.batch_id, count, decided.seq)
-    _warn_of_mismatch(decided)
-    return "written"
+def write_once(
+    sink: Sink[Work], epoch: Epoch, prepare: Prepare[Work], *, watch: Stopwatch | None = None, behind: Behind = dict
+) -> Outcome:
+    """Bring one epoch into one sink exactly once, and tell what became of it; :func:`run` apart from Spark."""
+    with Report(sink, epoch.batch_id, watch or Stopwatch(), epoch=epoch, behind=behind) as report:
+        decided = _decide(sink, epoch, report)
+        if isinstance(decided, Skip):
+            return _skip(sink, decided.entry, epoch, report)
+        try:
+            with report.step("check"):
+                prepared = prepare(sink)
+            with prepared as work, report.step("commit"):
+                count = sink.commit(work, decided)
+        except ForeachOnceError as error:
+            return _settle(sink, error, epoch, report)
+        committed = replace(decided, rows=count)
+        report.tell("written", decided.decision, "written, %s rows (seq %d)", count, decided.seq, entry=committed)
+        _warn_of_mismatch(decided)
+        return "written"
 
 
-def _decide(sink: Sink[Work], epoch: Epoch) -> Skip | Entry:
+def _decide(sink: Sink[Work], epoch: Epoch, report: Report) -> Skip | Entry:
     """The entry to write, as the holder of the stream; or that there is nothing to write."""
-    found = sink.head(epoch)
+    with report.step("head"):
+        found = sink.head(epoch)
     fault("head-read")
     while True:
         decision = decide(found.head, found.same_batch, epoch)
@@ -99,39 +114,43 @@ def _decide(sink: Sink[Work], epoch: Epoch) -> Skip | Entry:
         if found.is_held:
             return Entry.next(found.head, epoch, sink=str(sink), versions=versions(), decision=why)
         # A refused epoch takes nothing over: a wrong checkpoint must not stop the run that is right.
-        found = sink.take(epoch, found.head)
+        with report.step("take"):
+            found = sink.take(epoch, found.head)
         fault("stream-taken")
 
 
-def _settle(sink: Sink[Work], error: ForeachOnceError, epoch: Epoch) -> Outcome:
+def _settle(sink: Sink[Work], error: ForeachOnceError, epoch: Epoch, report: Report) -> Outcome:
     """Read the ledger again after a commit that failed, and believe it.
 
     The reply may be lost though the server has committed, or another run may have written the batch or taken the stream
     over; then that is what the user must hear. Otherwise the error stands. A commit that the server still carries out
     after this look does no harm: the entry is unique, so either it or the next attempt comes through, never both.
     """
-    again = sink.head(epoch)
+    with report.step("head"):
+        again = sink.head(epoch)
     decision = decide(again.head, again.same_batch, epoch)
     if isinstance(decision, Skip):
-        if decision.entry.run_id == epoch.run_id:
-            log.warning("stream %r: batch %d was committed though its reply was lost", epoch.stream, epoch.batch_id)
-            _warn_of_mismatch(decision.entry)
+        found = decision.entry
+        if found.run_id == epoch.run_id:
+            text = "was committed though its reply was lost"
+            report.tell("written", found.decision, text, entry=found, level=logging.WARNING)
+            _warn_of_mismatch(found)
             return "written"
-        return _skip(sink, decision.entry, epoch)
+        return _skip(sink, found, epoch, report)
     if isinstance(decision, Refuse) and sink.on_mismatch == "raise":
         raise Mismatch(explain(decision, epoch)) from error
     # Where the user wanted the batch written in spite of a mismatch, the mismatch is no news.
     raise error
 
 
-def _skip(sink: Sink[Work], entry: Entry, epoch: Epoch) -> Outcome:
+def _skip(sink: Sink[Work], entry: Entry, epoch: Epoch, report: Report) -> Outcome:
     # Spark runs a batch again in a new run only; the same run asks twice where a function calls two sinks.
     if entry.run_id == epoch.run_id and entry.sink != str(sink):
         raise Mismatch(
             f"stream {epoch.stream!r}: batch {epoch.batch_id} was just written to {entry.sink}, and is now to be written to "
             f"{sink} under the same stream name, where it would be skipped. Give each sink a stream= of its own."
         )
-    log.info("stream %r: batch %d skipped, it is in the ledger (seq %d)", epoch.stream, epoch.batch_id, entry.seq)
+    report.tell("skipped", "replay", "skipped, it is in the ledger (seq %d)", entry.seq, entry=entry)
     return "skipped"
 
 

@@ -9,10 +9,10 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Producer
 
-from foreachonce import KafkaLedger, KafkaSink, SinkUnavailable, exactly_once
+from foreachonce import JdbcSink, KafkaLedger, KafkaSink, SinkUnavailable, exactly_once, observe
 from foreachonce.kafka.history import History
 from foreachonce.testing.contract import refused
-from foreachonce.testing.kafka import Reader, make_topic
+from foreachonce.testing.kafka import KafkaStream, Reader, make_topic
 
 
 class Topic:
@@ -205,6 +205,43 @@ def test_entries_are_json_that_anybody_reads(topic, kafka_server, stream):
     taken, entry = map(json.loads, Reader(kafka_server).values(sink.ledger.topic("s")))
     assert (taken["kind"], taken["run_id"]) == ("taken", entry["run_id"])
     assert (entry["kind"], entry["stream"], entry["seq"], entry["rows"]) == ("entry", "s", 0, 2)
+
+
+@pytest.fixture
+def lags(kafka_server, spark, sqlite_url, tmp_path, monkeypatch):
+    """Run a topic of five records, two a batch, and return what each epoch's event says of the lag."""
+    heard = []
+    monkeypatch.setattr(observe, "_observers", (heard.append,))
+    monkeypatch.setattr(observe, "_lacks_defaults", False)
+    stream = KafkaStream(kafka_server, tmp_path)
+    stream.feed(range(5))
+    sink, session = JdbcSink(sqlite_url, table="events", stream="s"), spark.newSession()
+
+    def lags(name=None):
+        reader = session.readStream.format("kafka").option("kafka.bootstrap.servers", kafka_server)
+        reader = reader.option("subscribe", stream.source.topic).option("startingOffsets", "earliest")
+        frame = (reader.name(name) if name else reader).option("maxOffsetsPerTrigger", 2).load().select("offset")
+        writer = frame.writeStream.foreachBatch(sink).option("checkpointLocation", str(stream.checkpoint))
+        writer.trigger(availableNow=True).start().awaitTermination()
+        return [(event.outcome, dict(event.behind)) for event in heard]
+
+    lags.session, lags.checkpoint = session, stream.checkpoint
+    return lags
+
+
+def test_event_tells_how_far_a_batch_is_behind_its_topic(lags):
+    assert lags() == [("written", {"0": 3}), ("written", {"0": 1}), ("written", {"0": 0})]
+    for path in (lags.checkpoint / "commits").glob("*2*"):
+        path.unlink()
+    # Spark has not looked at the topic since the query started.
+    assert lags()[3:] == [("skipped", {"0": None})]
+
+
+def test_event_tells_how_far_a_batch_is_behind_a_source_with_a_name(lags):
+    """Which sources can have from Spark 4.2 on."""
+    lags.session.conf.set("spark.sql.streaming.offsetLog.formatVersion", "2")
+    lags.session.conf.set("spark.sql.streaming.queryEvolution.enableSourceEvolution", "true")
+    assert lags("orders") == [("written", {"orders": 3}), ("written", {"orders": 1}), ("written", {"orders": 0})]
 
 
 def test_aborted_rows_are_seen_by_nobody_who_reads_committed(topic, stream):

@@ -35,6 +35,8 @@ PURE = [
     "recovery/rebuild",
     "recovery/words",
     "errors",
+    "events",
+    "stopwatch",
     "keywords",
     "fields",
     "secrets",
@@ -108,6 +110,18 @@ def test_kafka_knows_neither_databases_nor_other_sinks_nor_runner(module):
     assert not any(name.startswith(others) for name in imported(module))
 
 
+@pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("testing/")])
+def test_each_observer_alone_knows_its_package(module):
+    observers = {"prometheus_client": "observe/prometheus.py", "opentelemetry": "observe/opentelemetry.py"}
+    assert all(module == observers[package] for package in observers.keys() & packages(module))
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("observe/")])
+def test_observers_know_events_and_nothing_else_of_the_library(module):
+    own = {name for name in imported(module) if name.startswith("foreachonce.")}
+    assert all(name.startswith(("foreachonce.events", "foreachonce.observe")) for name in own)
+
+
 @pytest.mark.parametrize("module", KAFKA_TEXTS)
 def test_history_of_a_ledger_topic_needs_no_client(module):
     assert "confluent_kafka" not in packages(f"kafka/{module}.py")
@@ -124,6 +138,7 @@ def test_import_loads_no_driver_and_starts_no_spark():
 import foreachonce, sys
 loaded = {name.partition(".")[0] for name in sys.modules}
 assert not loaded & {"psycopg", "psycopg_binary", "psycopg2", "pymysql", "confluent_kafka", "pandas", "pytest"}, loaded
+assert not loaded & {"prometheus_client", "opentelemetry"}, loaded
 from pyspark import SparkContext
 assert SparkContext._gateway is None and SparkContext._active_spark_context is None
 """

@@ -10,6 +10,7 @@ from foreachonce.epoch import Epoch
 from foreachonce.errors import EpochError
 from foreachonce.position import Position
 from foreachonce.spark.files import ConnectFiles, HadoopFiles, java_class
+from foreachonce.spark.lag import behind
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -53,6 +54,10 @@ class Resolved:
     def output_mode(self) -> str | None:
         """The query's output mode, as ``outputMode()`` takes it; None on Spark Connect, which does not tell."""
         return None if self.query.execution is None else str(self.query.execution.outputMode()).lower()
+
+    def behind(self) -> dict[str, int | None]:
+        """At most how many records each source had beyond the batch's end; None where Spark does not tell."""
+        return behind(self.query.execution, self.position)
 
     def feed_state(self) -> None:
         """Compute a skipped batch where the query keeps state.

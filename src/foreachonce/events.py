@@ -1,0 +1,86 @@
+"""What became of one epoch in one sink, as one event. Pure.
+
+An epoch gives exactly one event for each sink that it reached, also where it raised. The runner measures it
+(:mod:`foreachonce.report`); the log and the observers (:mod:`foreachonce.observe`) hear of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from foreachonce.errors import Fenced, Mismatch
+from foreachonce.secrets import hide_credentials
+
+Outcome = Literal["written", "skipped", "refused", "fenced", "failed"]
+Step = Literal["resolve", "head", "take", "check", "commit", "total"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+STEPS: tuple[Step, ...] = get_args(Step)
+SHOWN = 500  # characters of an error's first line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One epoch in one sink.
+
+    Args:
+        stream: the stream's name; None where the batch could not be told from Spark and the sink has no name of its own.
+        outcome: ``"written"``; ``"skipped"``, a replay; ``"refused"``, by :class:`~foreachonce.Mismatch`; ``"fenced"``, by
+            :class:`~foreachonce.Fenced`; ``"failed"``, by any other error.
+        batch_id: Spark's batch id.
+        query_id, run_id: Spark's; None where the batch could not be told from Spark.
+        seq: the place of the batch's entry in the stream's chain; None where nothing was written.
+        rows: how many rows the entry counts: of a replay those that had been written before. None where nothing was written,
+            and for a function, which does not tell.
+        seconds: how long each step took that was reached, and ``"total"``: see :data:`Step`. The user's function is part of
+            ``"check"``; where no transaction covers it, of ``"commit"``. ``"resolve"`` is shared by the sinks of one batch.
+        behind: by Spark's source id, at most how many records the source had beyond the batch's end when Spark planned the
+            batch; None where Spark does not tell.
+        reason: the decision's text, or the error's class and the first line of its message.
+        sink: the sink's description, without secrets.
+    """
+
+    stream: str | None
+    outcome: Outcome
+    batch_id: int
+    query_id: str | None
+    run_id: str | None
+    seq: int | None
+    rows: int | None
+    seconds: Mapping[Step, float]
+    behind: Mapping[str, int | None]
+    reason: str
+    sink: str
+
+    def flat(self) -> dict[str, str | int | float | None]:
+        """The event in one level, fit for JSON: ``seconds_commit``, ``behind_0`` and so on."""
+        return {
+            "stream": self.stream,
+            "outcome": self.outcome,
+            "batch_id": self.batch_id,
+            "query_id": self.query_id,
+            "run_id": self.run_id,
+            "seq": self.seq,
+            "rows": self.rows,
+            **{f"seconds_{step}": round(seconds, 6) for step, seconds in self.seconds.items()},
+            **{f"behind_{source}": records for source, records in self.behind.items()},
+            "reason": self.reason,
+            "sink": self.sink,
+        }
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """What an error makes of an epoch."""
+    if isinstance(error, Mismatch):
+        return "refused"
+    return "fenced" if isinstance(error, Fenced) else "failed"
+
+
+def reason_of(error: BaseException) -> str:
+    """The error's class and the first line of its message.
+
+    A user's function may raise what others wrote, an address with its password in it too.
+    """
+    line = str(error).strip().partition("\n")[0]
+    return hide_credentials(f"{type(error).__name__}: {line}")[:SHOWN]
