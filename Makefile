@@ -8,11 +8,11 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit soak connect mutants lint bench clean
+.PHONY: help setup demo test unit soak soak-recovery connect mutants lint bench clean
 
 ##@ Start here
 help: ## Show this help
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: setup ## Kill a streaming job over and over, and count its rows (SINK=sqlite | postgres | kafka)
 	@sh tools/java.sh
@@ -33,6 +33,11 @@ soak: setup ## Kill drivers at ROUNDS seeded moments on each database (SEED repe
 	@sh tools/java.sh
 	@sh tools/mariadb.sh
 	@$(RUN) -m tests.acceptance.soak --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+
+soak-recovery: setup ## Kill, lose and roll back checkpoints in ROUNDS seeded rounds, with the sink's repair before each
+	@sh tools/java.sh
+	@sh tools/mariadb.sh
+	@$(RUN) -m tests.acceptance.recovery_soak --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 connect: setup ## Run the whole contract on Spark Connect
 	@sh tools/java.sh

@@ -23,8 +23,8 @@ FILL = """
 insert into {schema}.foreachonce_ledger
     (stream, seq, query_id, batch_id, run_id, start_offsets, end_offsets, offset_log, is_stateful, rows, committed_at, sink,
      versions, decision)
-select 's', n, 'query', n, 'run', '0:' || n, '0:' || n + 1, repeat('x', 300), 0, 1, '2026-01-01T00:00:00+00:00', 'sink', '{{}}',
-       'write'
+select 's', n, 'query', n, 'run', '0:' || n, '0:' || n + 1, repeat('x', 300), 0, 1, '2026-01-01T00:00:00+00:00', 'sink',
+       '{{}}', 'write'
 from generate_series(0, {count} - 1) as n
 """
 

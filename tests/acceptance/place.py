@@ -42,16 +42,20 @@ def place(name: str, folder: str) -> Iterator[str]:
         yield f"{folder}/events"
 
 
-def sinks(place: str) -> list[JdbcSink] | list[DeltaSink] | list[KafkaSink]:
+def sinks(place: str, **keywords: Any) -> list[JdbcSink] | list[DeltaSink] | list[KafkaSink]:
     """Every way of rows into a place. They share a ledger, so drivers can take them in turn."""
     if place.startswith(KAFKA):
-        return [kafka_sink(place, path=path) for path in ("task", "driver")]
+        return [kafka_sink(place, path=path, **keywords) for path in ("task", "driver")]
     if "://" not in place:
-        merge = {"stream": "s", "mode": "merge", "key": "id"}
-        return [DeltaSink(place, stream="s"), DeltaSink(place, **merge), DeltaSink(place, **merge, when_matched="keep")]
+        merge = {"stream": "s", "mode": "merge", "key": "id", **keywords}
+        return [
+            DeltaSink(place, stream="s", **keywords),
+            DeltaSink(place, **merge),
+            DeltaSink(place, **merge, when_matched="keep"),
+        ]
     # The executors are killed with rows under way first.
     paths = ("direct", "driver") if place.startswith("sqlite") else ("direct", "driver", "staged")
-    return [JdbcSink(place, table="events", stream="s", path=path) for path in paths]
+    return [JdbcSink(place, table="events", stream="s", path=path, **keywords) for path in paths]
 
 
 def kafka_sink(place: str, **keywords: Any) -> KafkaSink:

@@ -61,7 +61,7 @@ def soak(where: str, folder: Path, *, rounds: int, seed: int, say=lambda line: N
                 say(f"kill {report.kills.total()} of {rounds}: {victim}, {watch.looks} looks, {len(watch.parts)} in part")
         with Driver(Job(ways[0], stream.source, stream.checkpoint)) as driver:
             assert driver.wait() == 0, driver.log()
-        _count(report, stream.ids(), watch, ways[0])
+        count(report, stream.ids(), watch, ways[0])
     return report
 
 
@@ -94,7 +94,8 @@ def _wait_for_a_batch(driver: Driver, offsets: Path) -> None:
         time.sleep(0.005)
 
 
-def _count(report: Report, expected: list[int], reader: Reader, sink: AnySink) -> None:
+def count(report: Report, expected: list[int], reader: Reader, sink: AnySink) -> None:
+    """Compare what is there with what was fed."""
     reader.look()
     found = Counter(reader.ids())
     report.expected = len(expected)

@@ -23,6 +23,7 @@ from typing import Any, Literal
 import psutil
 from pyspark.errors import PySparkException
 
+from foreachonce.errors import ForeachOnceError
 from foreachonce.faults import VARIABLE, Point
 from foreachonce.testing.archive import environment
 from foreachonce.testing.faults import PATIENCE, Faults
@@ -42,6 +43,7 @@ class Job:
         checkpoint: a folder.
         limit: files a batch, or what takes their place.
         master: Spark's master.
+        heal: let the function start the query, which mends its checkpoint first.
         gate: a file to wait for before the query starts, so that two drivers start at the same moment.
         settings: Spark settings, with ``_`` for each dot of their names.
     """
@@ -51,6 +53,7 @@ class Job:
     checkpoint: Path
     limit: int = 1
     master: str = "local[2]"
+    heal: bool = False
     gate: Path | None = None
     settings: dict[str, str] = field(default_factory=dict)
 
@@ -179,8 +182,12 @@ def run(job: Job, folder: Path, number: int) -> None:
     (folder / f"ready-{number}").touch()
     while job.gate is not None and not job.gate.exists():
         time.sleep(0.002)
-    writer = frame.writeStream.foreachBatch(job.function).option("checkpointLocation", str(job.checkpoint))
-    writer.trigger(availableNow=True).start().awaitTermination()
+    writer = frame.writeStream.trigger(availableNow=True)
+    if job.heal:
+        query = job.function.start(writer, str(job.checkpoint))  # type: ignore[attr-defined]  # as every sink of ours can
+    else:
+        query = writer.foreachBatch(job.function).option("checkpointLocation", str(job.checkpoint)).start()
+    query.awaitTermination()
 
 
 def serve(folder: Path) -> int:
@@ -193,7 +200,7 @@ def serve(folder: Path) -> int:
             time.sleep(0.005)
         try:
             run(pickle.loads(job.read_bytes()), folder, number)  # noqa: S301 - written by Driver
-        except PySparkException as failed:
+        except (PySparkException, ForeachOnceError) as failed:
             error = str(failed)
             traceback.print_exc()
         half = folder / "result"
