@@ -30,6 +30,7 @@ DELTA_TABLES = "tests/contract/test_delta_tables.py"
 HISTORY = "tests/unit/test_delta_history.py"
 KAFKA = "tests/contract/test_kafka_contract.py"
 EVENTS = "tests/unit/test_events.py"
+RECOVERY = "tests/contract/test_recovery.py"
 
 
 @dataclass(frozen=True)
@@ -602,6 +603,58 @@ MUTANTS = [
         '    return hide_credentials(f"{type(error).__name__}: {line}")[:SHOWN]',
         '    return f"{type(error).__name__}: {line}"[:SHOWN]',
         (f"{EVENTS}::test_error_of_a_users_function_shows_no_password",),
+    ),
+    Mutant(
+        "repair-entry",
+        "recovery/mend.py",
+        "    sink.append(Entry.next(head, epoch, sink=str(sink), versions=versions(), decision=why))",
+        "",
+        (f"{RECOVERY}::TestSqlite::test_every_damage_is_mended_and_every_row_there_once",),
+    ),
+    Mutant(
+        "repair-of-a-settled-batch",
+        "recovery/goal.py",
+        "    settled = [*leading, *begun]",
+        "    settled: list[Entry] = []",
+        (
+            f"{RECOVERY}::test_crash_between_two_sinks_and_a_lost_checkpoint",
+            f"{RECOVERY}::test_call_in_doubt_is_settled_for_the_same_rows_after_a_lost_checkpoint",
+        ),
+    ),
+    Mutant(
+        "repair-without-state",
+        "recovery/mend.py",
+        '    if not (goal.is_stateful or (is_own and folder.exists("state"))):',
+        "    if True:",
+        (f"{RECOVERY}::TestSqlite::test_state_that_is_gone_is_refused_and_read_again_where_the_user_says_so",),
+    ),
+    Mutant(
+        "repair-makes-a-commit-up",
+        "recovery/rebuild.py",
+        "    if is_stateful and goal.begun is None:",
+        "    if False:",
+        (f"{RECOVERY}::TestSqlite::test_batch_that_spark_has_not_finished_feeds_its_state_again",),
+    ),
+    Mutant(
+        "repair-broken-off",
+        "recovery/mend.py",
+        "    _finish_interrupted(folder)\n",
+        "",
+        (f"{RECOVERY}::TestSqlite::test_state_follows_a_checkpoint_that_is_put_back",),
+    ),
+    Mutant(
+        "repair-of-another-query",
+        "recovery/mend.py",
+        '    if found.kind == "foreign":',
+        "    if False:",
+        (f"{RECOVERY}::test_checkpoint_of_another_query_is_refused",),
+    ),
+    Mutant(
+        "repair-over-lost-files",
+        "recovery/mend.py",
+        "    if lost and not (accept_data_loss or dry_run):",
+        "    if False:",
+        (f"{RECOVERY}::test_files_that_were_deleted_before_they_were_read_are_named",),
     ),
 ]
 

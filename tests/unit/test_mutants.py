@@ -6,7 +6,9 @@ import pytest
 
 from tests.mutants import MUTANTS, ROOT
 
-PROMISES = "".join((ROOT / "src/foreachonce/testing" / name).read_text() for name in ("contract.py", "writing.py"))
+PROMISES = "".join(
+    (ROOT / "src/foreachonce/testing" / name).read_text() for name in ("contract.py", "recovery.py", "writing.py")
+)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

@@ -180,14 +180,31 @@ class StatefulRecoveryContract(RecoveryContract):
         start(stream, sink, change=self.distinct)
         assert self.read() == [1, 2, 3, 4]
 
-    def test_state_follows_a_checkpoint_that_is_put_back(self, stream: FileStream) -> None:
-        """Batches that the sink never had: as after a restored database."""
+    def test_state_follows_a_checkpoint_that_is_put_back(self, stream: FileStream, faults: Faults) -> None:
+        """Batches that the sink never had, as after a restored database; the repair breaks off where no folder is there."""
         sink = self.sink("s", heal=True)
         stream.feed([1, 2], [2, 3])
         start(stream, sink, change=self.distinct)
         stream.feed([3, 4], [4, 5])
         stream.run(lambda frame, batch_id: frame.collect(), change=self.distinct)
         assert self.prepared(stream, sink, dry_run=True).kind == "ahead"
+        faults.arm("checkpoint-aside", "raise")
+        with pytest.raises(InjectedFault):
+            self.prepared(stream, sink)
+        assert not stream.checkpoint.exists()
         stream.feed([5, 6])
         start(stream, sink, change=self.distinct)
         assert self.read() == [1, 2, 3, 4, 5, 6]
+
+    def test_batch_that_spark_has_not_finished_feeds_its_state_again(self, stream: FileStream) -> None:
+        sink = self.sink("s", heal=True)
+        stream.feed([1, 2], [2, 3])
+        start(stream, sink, change=self.distinct)
+        stream.forget_commit()
+        for state in stream.checkpoint.glob("state/*/*/2.*"):
+            state.unlink()
+            state.with_name(f".{state.name}.crc").unlink(missing_ok=True)
+        stream.remove("metadata")
+        stream.feed([3, 4])
+        start(stream, sink, change=self.distinct)
+        assert self.read() == [1, 2, 3, 4]
