@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pyspark
@@ -28,7 +29,10 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from foreachonce.testing.alone import alone
 from foreachonce.testing.jdbc import fetch
 from foreachonce.testing.server import free_port, has_docker
-from foreachonce.testing.stream import KafkaSource
+from foreachonce.testing.stream import KafkaSource, Stream
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 VARIABLE = "FOREACHONCE_KAFKA_SERVERS"
 VERSION = "4.4.0"
@@ -201,18 +205,23 @@ def make_topic(servers: str, topic: str, partitions: int = 2, **client: str) -> 
         time.sleep(0.01)
 
 
-class KafkaStream:
-    """A topic as a source, and a checkpoint; in place of a :class:`~foreachonce.testing.stream.FileStream`.
+class KafkaStream(Stream):
+    """A topic as a source, and a checkpoint.
 
     Args:
         servers: the broker's address.
         folder: where the checkpoint goes.
         records: how many records take the place of one file.
         partitions: of the topic.
+        spark: the session that runs the queries; None where they run in drivers of their own.
     """
 
-    def __init__(self, servers: str, folder: Path, *, records: int = 1, partitions: int = 1) -> None:
-        self.checkpoint = folder / "checkpoint"
+    source: KafkaSource
+
+    def __init__(
+        self, servers: str, folder: Path, *, records: int = 1, partitions: int = 1, spark: SparkSession | None = None
+    ) -> None:
+        super().__init__(spark, folder)
         self.source = KafkaSource(servers, f"source-{uuid4().hex[:12]}", records)
         self._producer = Producer({"bootstrap.servers": servers, "enable.idempotence": True})
         self._ids: list[int] = []

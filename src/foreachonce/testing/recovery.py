@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -15,7 +15,7 @@ from foreachonce.recovery.diagnosis import Kind
 from foreachonce.recovery.mend import POINTS, Repair
 from foreachonce.testing.driver import Driver, Job
 from foreachonce.testing.faults import Faults
-from foreachonce.testing.stream import FileStream, open_stream
+from foreachonce.testing.stream import Stream, open_stream
 from foreachonce.testing.writing import SinkPlace
 
 if TYPE_CHECKING:
@@ -24,58 +24,58 @@ if TYPE_CHECKING:
 Change = Callable[["DataFrame"], "DataFrame"]
 
 
-def start(stream: FileStream, sink: Any, *, limit: int = 1, change: Change = lambda frame: frame) -> None:
+def start(stream: Stream, sink: Any, *, limit: int = 1, change: Change = lambda frame: frame) -> None:
     """Let the sink start a query of its own, which mends its checkpoint first, and run every batch that is there."""
     assert stream.spark is not None
     frame = change(open_stream(stream.spark, stream.source, limit=limit))
     sink.start(frame.writeStream.trigger(availableNow=True), str(stream.checkpoint)).awaitTermination()
 
 
-def lose_it(stream: FileStream) -> None:
+def lose_it(stream: Stream) -> None:
     """Delete the checkpoint."""
     stream.lose_checkpoint()
 
 
-def put_an_older_copy_back(stream: FileStream) -> None:
+def put_an_older_copy_back(stream: Stream) -> None:
     """Put back the checkpoint as it was a batch ago; others were cut anew since."""
     stream.restore_checkpoint(stream.checkpoint.parent / "older")
 
 
-def lose_metadata(stream: FileStream) -> None:
+def lose_metadata(stream: Stream) -> None:
     """Delete ``metadata``."""
     stream.remove("metadata")
 
 
-def empty_the_newest_offsets(stream: FileStream) -> None:
+def empty_the_newest_offsets(stream: Stream) -> None:
     """Cut the newest ``offsets/N`` short, as a full disk does."""
     (stream.checkpoint / f"offsets/{stream.newest('offsets')}").write_text("")
 
 
-def lose_offsets_before_the_newest(stream: FileStream) -> None:
+def lose_offsets_before_the_newest(stream: Stream) -> None:
     """Leave a gap in ``offsets``."""
     stream.remove(f"offsets/{stream.newest('offsets') - 1}")
 
 
-def tear_the_newest_commit(stream: FileStream) -> None:
+def tear_the_newest_commit(stream: Stream) -> None:
     """Leave half a commit."""
     stream.remove(f"commits/{stream.newest('commits')}")
     (stream.checkpoint / f"commits/{stream.newest('commits') + 1}").write_text("v")
 
 
-def lose_a_source_log_entry(stream: FileStream) -> None:
+def lose_a_source_log_entry(stream: Stream) -> None:
     """Delete the newest entry of the source's log, which tells its files."""
     numbers = [int(path.name) for path in (stream.checkpoint / "sources/0").iterdir() if path.name.isdigit()]
     stream.remove(f"sources/0/{max(numbers)}")
 
 
-def begin_a_new_one(stream: FileStream) -> None:
+def begin_a_new_one(stream: Stream) -> None:
     """Lose the checkpoint, and start a query without a repair, which is refused and leaves a checkpoint of its own."""
     stream.lose_checkpoint()
     (stream.checkpoint / "offsets").mkdir(parents=True)
     (stream.checkpoint / "metadata").write_text('{"id":"another"}')
 
 
-DAMAGES: dict[Callable[[FileStream], None], Kind] = {
+DAMAGES: dict[Callable[[Stream], None], Kind] = {
     lose_it: "missing",
     put_an_older_copy_back: "behind",
     lose_metadata: "damaged",
@@ -90,17 +90,20 @@ DAMAGES: dict[Callable[[FileStream], None], Kind] = {
 class RecoveryContract(SinkPlace):
     """A checkpoint that is lost, torn, older or newer than the ledger is mended before the query starts."""
 
-    def prepared(self, stream: FileStream, sink: Any, **keywords: Any) -> Repair:
+    damages: ClassVar[dict[Callable[[Stream], None], Kind]] = DAMAGES
+    """What becomes of the checkpoint, and what a diagnosis calls it."""
+
+    def prepared(self, stream: Stream, sink: Any, **keywords: Any) -> Repair:
         """Prepare the checkpoint."""
         repair: Repair = sink.prepare(stream.spark, str(stream.checkpoint), **keywords)
         return repair
 
-    def test_every_damage_is_mended_and_every_row_there_once(self, stream: FileStream) -> None:
+    def test_every_damage_is_mended_and_every_row_there_once(self, stream: Stream) -> None:
         """One stream, one damage after the other, with other limits each time."""
         sink = self.sink("s", heal=True)
         stream.feed([0])
         start(stream, sink)
-        for number, (damage, kind) in enumerate(DAMAGES.items(), 1):
+        for number, (damage, kind) in enumerate(self.damages.items(), 1):
             first = 10 * number
             stream.feed([first])
             start(stream, sink)
@@ -114,9 +117,9 @@ class RecoveryContract(SinkPlace):
             self.assert_exactly_once(sink, stream)
             stream.forget_copy("older")
         repairs = [entry.decision for entry in sink.ledger.entries("s") if entry.is_repair]
-        assert [words.split(",")[0] for words in repairs] == [f"repair: checkpoint {kind}" for kind in DAMAGES.values()]
+        assert [words.split(",")[0] for words in repairs] == [f"repair: checkpoint {kind}" for kind in self.damages.values()]
 
-    def test_healthy_checkpoint_is_left_alone(self, stream: FileStream) -> None:
+    def test_healthy_checkpoint_is_left_alone(self, stream: Stream) -> None:
         sink = self.sink("s", heal=True)
         assert self.prepared(stream, sink).kind == "new"
         stream.feed([1], [2])
@@ -129,7 +132,7 @@ class RecoveryContract(SinkPlace):
         assert not any(entry.is_repair for entry in sink.ledger.entries("s"))
 
     @pytest.mark.parametrize("step", POINTS)
-    def test_repair_that_breaks_off_is_done_by_the_next(self, stream: FileStream, faults: Faults, step: Point) -> None:
+    def test_repair_that_breaks_off_is_done_by_the_next(self, stream: Stream, faults: Faults, step: Point) -> None:
         sink = self.sink("s", heal=True)
         stream.feed([1], [2])
         start(stream, sink)
@@ -141,7 +144,7 @@ class RecoveryContract(SinkPlace):
         start(stream, sink)
         self.assert_exactly_once(sink, stream)
 
-    def test_repair_fences_a_run_that_still_goes_on(self, stream: FileStream, other_driver: Driver) -> None:
+    def test_repair_fences_a_run_that_still_goes_on(self, stream: Stream, other_driver: Driver) -> None:
         sink = self.sink("s", heal=True)
         stream.feed([1])
         start(stream, sink)
@@ -166,7 +169,7 @@ class StatefulRecoveryContract(RecoveryContract):
         """Rows whose id has not come before."""
         return frame.dropDuplicates(["id"])
 
-    def test_state_that_is_gone_is_refused_and_read_again_where_the_user_says_so(self, stream: FileStream) -> None:
+    def test_state_that_is_gone_is_refused_and_read_again_where_the_user_says_so(self, stream: Stream) -> None:
         sink = self.sink("s", heal=True)
         stream.feed([1, 2], [2, 3])
         start(stream, sink, change=self.distinct)
@@ -180,7 +183,7 @@ class StatefulRecoveryContract(RecoveryContract):
         start(stream, sink, change=self.distinct)
         assert self.read() == [1, 2, 3, 4]
 
-    def test_state_follows_a_checkpoint_that_is_put_back(self, stream: FileStream, faults: Faults) -> None:
+    def test_state_follows_a_checkpoint_that_is_put_back(self, stream: Stream, faults: Faults) -> None:
         """Batches that the sink never had, as after a restored database; the repair breaks off where no folder is there."""
         sink = self.sink("s", heal=True)
         stream.feed([1, 2], [2, 3])
@@ -196,7 +199,7 @@ class StatefulRecoveryContract(RecoveryContract):
         start(stream, sink, change=self.distinct)
         assert self.read() == [1, 2, 3, 4, 5, 6]
 
-    def test_batch_that_spark_has_not_finished_feeds_its_state_again(self, stream: FileStream) -> None:
+    def test_batch_that_spark_has_not_finished_feeds_its_state_again(self, stream: Stream) -> None:
         sink = self.sink("s", heal=True)
         stream.feed([1, 2], [2, 3])
         start(stream, sink, change=self.distinct)

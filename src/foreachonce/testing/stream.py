@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,34 +43,27 @@ def open_stream(spark: SparkSession, source: Path | KafkaSource, *, limit: int) 
     return spark.readStream.schema(SCHEMA).option("maxFilesPerTrigger", limit).json(str(source))
 
 
-class FileStream:
-    """A file source and a checkpoint in one folder.
+class Stream:
+    """A source and the checkpoint of the query that reads it.
 
     Args:
         spark: the session that runs the queries; None where they run in drivers of their own.
-        folder: where the source, the checkpoint and its copies go.
+        folder: where the checkpoint and its copies go.
     """
+
+    source: Path | KafkaSource
 
     def __init__(self, spark: SparkSession | None, folder: Path) -> None:
         self.spark = spark
-        self.source = folder / "source"
         self.checkpoint = folder / "checkpoint"
-        self.source.mkdir(parents=True, exist_ok=True)
 
+    @abstractmethod
     def feed(self, *files: Iterable[int]) -> None:
-        """Add a file for each list of ids; their times of change keep their order."""
-        for ids in files:
-            number = len(list(self.source.glob("*.json")))
-            path = self.source / f"{number:05}.json"
-            lines = (json.dumps({"id": number, "value": f"value {number}"}) for number in ids)
-            path.with_suffix(".tmp").write_text("\n".join(lines) + "\n")
-            os.utime(path.with_suffix(".tmp"), (number + 1, number + 1))
-            path.with_suffix(".tmp").rename(path)
+        """Add rows: a file for each list of ids, or what takes its place."""
 
+    @abstractmethod
     def ids(self) -> list[int]:
         """Every id that was fed, in order."""
-        lines = (line for path in self.source.glob("*.json") for line in path.read_text().splitlines())
-        return sorted(json.loads(line)["id"] for line in lines if line)
 
     def run(
         self,
@@ -123,3 +117,29 @@ class FileStream:
         file.unlink()
         # Spark would take a checksum that stays behind for another query's file.
         file.with_name(f".{file.name}.crc").unlink(missing_ok=True)
+
+
+class FileStream(Stream):
+    """A file source and a checkpoint in one folder."""
+
+    source: Path
+
+    def __init__(self, spark: SparkSession | None, folder: Path) -> None:
+        super().__init__(spark, folder)
+        self.source = folder / "source"
+        self.source.mkdir(parents=True, exist_ok=True)
+
+    def feed(self, *files: Iterable[int]) -> None:
+        """Add a file for each list of ids; their times of change keep their order."""
+        for ids in files:
+            number = len(list(self.source.glob("*.json")))
+            path = self.source / f"{number:05}.json"
+            lines = (json.dumps({"id": number, "value": f"value {number}"}) for number in ids)
+            path.with_suffix(".tmp").write_text("\n".join(lines) + "\n")
+            os.utime(path.with_suffix(".tmp"), (number + 1, number + 1))
+            path.with_suffix(".tmp").rename(path)
+
+    def ids(self) -> list[int]:
+        """Every id that was fed, in order."""
+        lines = (line for path in self.source.glob("*.json") for line in path.read_text().splitlines())
+        return sorted(json.loads(line)["id"] for line in lines if line)

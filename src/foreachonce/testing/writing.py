@@ -18,7 +18,7 @@ from foreachonce.faults import VARIABLE, Action, Point
 from foreachonce.sink import Sink
 from foreachonce.testing.driver import Driver, Job
 from foreachonce.testing.faults import Faults
-from foreachonce.testing.stream import FileStream
+from foreachonce.testing.stream import FileStream, Stream
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -74,7 +74,7 @@ class SinkPlace:
         """A new source and checkpoint."""
         return FileStream(spark, tmp_path)
 
-    def assert_exactly_once(self, sink: Sink[Any], stream: FileStream, name: str = "s") -> None:
+    def assert_exactly_once(self, sink: Sink[Any], stream: Stream, name: str = "s") -> None:
         """Every row of the source is in the sink, once, and the chain has neither gap nor overlap."""
         assert self.read() == stream.ids()
         entries = list(sink.ledger.entries(name))
