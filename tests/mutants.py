@@ -607,7 +607,7 @@ MUTANTS = [
     Mutant(
         "repair-entry",
         "recovery/mend.py",
-        "    sink.append(Entry.next(head, epoch, sink=str(sink), versions=versions(), decision=why))",
+        "    look.sink.append(Entry.next(head, epoch, sink=str(look.sink), versions=versions(), decision=why))",
         "",
         (f"{RECOVERY}::TestSqlite::test_every_damage_is_mended_and_every_row_there_once",),
     ),
@@ -638,8 +638,8 @@ MUTANTS = [
     Mutant(
         "repair-broken-off",
         "recovery/mend.py",
-        "    _finish_interrupted(folder)\n",
-        "",
+        '    if folder.exists("") or not mended.exists("metadata") or not was_entered:',
+        "    if True:",
         (f"{RECOVERY}::TestSqlite::test_state_follows_a_checkpoint_that_is_put_back",),
     ),
     Mutant(

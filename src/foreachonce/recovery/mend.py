@@ -126,8 +126,9 @@ def mend(
             which files were read.
         Conflict, Fenced: another run went on meanwhile; the checkpoint is as it was.
     """
-    _finish_interrupted(folder)
-    goal = goal_of([_standing(sink) for sink in sinks])
+    looks = [_look(sink) for sink in sinks]
+    folder = _after_a_crash(folder, looks, dry_run)
+    goal = goal_of([look.standing for look in looks])
     found = diagnose(folder, goal)
     lost = () if goal is None else (*lost_records(goal, earliest or {}), *lost_files(goal, folder))
     repair = Repair(folder.root, found.kind, told(folder.root, found, goal, lost), lost)
@@ -137,28 +138,51 @@ def mend(
         return repair
     if found.kind == "foreign":
         raise explain_foreign(folder.root, found, goal)
-    plan = _plan(_rear(sinks, goal), goal, found, folder, accept_state_loss)
-    return repair if dry_run else _carry_out(sinks, folder, repair, plan)
+    rear = next(look for look in looks if look.standing.last == goal.last)
+    plan = _plan(rear, goal, found, folder, accept_state_loss)
+    return repair if dry_run else _carry_out(looks, folder, repair, plan)
 
 
-def _standing(sink: Mendable) -> Standing:
-    stream = _stream(sink)
-    head = sink.ledger.head(stream)
-    if head is not None and head.is_repair:
-        batches = [entry for entry in sink.ledger.entries(stream) if not entry.is_repair]
-        head = batches[-1] if batches else None
-    return Standing(str(sink), head, sink.begun(stream))
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A sink, the newest entry of its stream, and how far it is."""
+
+    sink: Mendable
+    stream: str
+    head: Entry | None
+    standing: Standing
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a batch was begun, to which the next place in the chain belongs."""
+        return self.standing.begun is not None
+
+    @property
+    def is_repaired(self) -> bool:
+        """Whether nothing was written since the stream's newest repair."""
+        return self.head is not None and self.head.decision.startswith(REPAIR)
 
 
-def _stream(sink: Mendable) -> str:
+def _look(sink: Mendable) -> _Look:
     if sink.stream is None:
         raise ConfigurationError(f"{sink!r} has no stream=, and without one nothing tells which ledger entries are its own.")
-    return sink.stream
+    head = last = sink.ledger.head(sink.stream)
+    if last is not None and last.is_repair:
+        batches = [entry for entry in sink.ledger.entries(sink.stream) if not entry.is_repair]
+        last = batches[-1] if batches else None
+    return _Look(sink, sink.stream, head, Standing(str(sink), last, sink.begun(sink.stream)))
 
 
-def _rear(sinks: Sequence[Mendable], goal: Goal) -> Mendable:
-    """The sink whose newest batch is the goal's: its chain ends there."""
-    return next(sink for sink in sinks if _standing(sink).last == goal.last)
+def _after_a_crash(folder: Folder, looks: Sequence[_Look], dry_run: bool) -> Folder:
+    """The checkpoint; where a repair broke off amid its last step, the one that it has left beside is moved in."""
+    mended = folder.beside(MENDED)
+    was_entered = any(look.is_repaired or look.has_begun for look in looks)
+    if folder.exists("") or not mended.exists("metadata") or not was_entered:
+        return folder
+    if dry_run:
+        return mended
+    mended.move(folder.root)
+    return folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +194,9 @@ class _Plan:
     anew: Epoch | None = None
 
 
-def _plan(sink: Mendable, goal: Goal, found: Diagnosis, folder: Folder, accept_state_loss: bool) -> _Plan:
+def _plan(rear: _Look, goal: Goal, found: Diagnosis, folder: Folder, accept_state_loss: bool) -> _Plan:
     is_own = found.kind in _OWN
-    old, chain = folder if is_own else None, partial(sink.ledger.entries, _stream(sink))
+    old, chain = folder if is_own else None, partial(rear.sink.ledger.entries, rear.stream)
     if not (goal.is_stateful or (is_own and folder.exists("state"))):
         return _Plan(goal, rebuild(goal, chain(), old))
     if found.kind in _WITH_STATE and folder.exists("state"):
@@ -183,7 +207,7 @@ def _plan(sink: Mendable, goal: Goal, found: Diagnosis, folder: Folder, accept_s
     return _Plan(goal, rebuilt, epoch)
 
 
-def _carry_out(sinks: Sequence[Mendable], folder: Folder, repair: Repair, plan: _Plan) -> Repair:
+def _carry_out(looks: Sequence[_Look], folder: Folder, repair: Repair, plan: _Plan) -> Repair:
     mended, aside = folder.beside(MENDED), None
     mended.discard()
     _write(mended, plan.rebuilt, folder)
@@ -193,8 +217,8 @@ def _carry_out(sinks: Sequence[Mendable], folder: Folder, repair: Repair, plan: 
     where = "" if aside is None else f", the old one is in {aside.root}"
     why = f"{REPAIR}: checkpoint {repair.kind}, {_what(plan)}{where}"
     try:
-        for sink in sinks:
-            _enter(sink, plan.anew, why)
+        for look in looks:
+            _enter(look, plan.anew, why)
     except ForeachOnceError:
         mended.discard()
         raise
@@ -220,19 +244,17 @@ def _write(mended: Folder, rebuilt: Rebuilt, old: Folder) -> None:
         mended.write(path, text)
 
 
-def _enter(sink: Mendable, anew: Epoch | None, why: str) -> None:
-    """Take the stream, and append the repair to its chain; where a batch was begun, the next place there is its own."""
-    stream = _stream(sink)
-    head = sink.ledger.head(stream)
-    if head is None or sink.begun(stream) is not None:
-        log.info("stream %r: %s", stream, why)
+def _enter(look: _Look, anew: Epoch | None, why: str) -> None:
+    """Take the stream, and append the repair to its chain, unless the next place there belongs to a batch that was begun."""
+    head = look.head
+    log.info("stream %r: %s", look.stream, why)
+    if head is None or look.has_begun:
         return
-    epoch = _repair_epoch(head) if anew is None else replace(anew, stream=stream)
-    found = sink.take(epoch, head)
+    epoch = _repair_epoch(head) if anew is None else replace(anew, stream=look.stream)
+    found = look.sink.take(epoch, head)
     if not found.is_held or found.head != head:
-        raise Conflict(f"stream {stream!r}: another run goes on with it. Stop the query first; nothing was changed.")
-    sink.append(Entry.next(head, epoch, sink=str(sink), versions=versions(), decision=why))
-    log.info("stream %r: %s", stream, why)
+        raise Conflict(f"stream {look.stream!r}: another run goes on with it. Stop the query first; nothing was changed.")
+    look.sink.append(Entry.next(head, epoch, sink=str(look.sink), versions=versions(), decision=why))
 
 
 def _repair_epoch(head: Entry) -> Epoch:
@@ -249,10 +271,3 @@ def _repair_epoch(head: Entry) -> Epoch:
         offset_log=head.offset_log,
         is_stateful=head.is_stateful,
     )
-
-
-def _finish_interrupted(folder: Folder) -> None:
-    """Move a repair's checkpoint in that a crash has left beside: there is none, and it is whole."""
-    mended = folder.beside(MENDED)
-    if not folder.exists("") and mended.exists("metadata"):
-        mended.move(folder.root)
