@@ -78,6 +78,11 @@ class Entry:
         """Whether the entry is about the checkpoint, which was mended, and not about a batch."""
         return self.batch_id < 0
 
+    @property
+    def what(self) -> str:
+        """What the entry is about, in words."""
+        return "a repair of the checkpoint" if self.is_repair else f"batch {self.batch_id}"
+
 
 class Found(NamedTuple):
     """What one look at a ledger tells about an epoch."""

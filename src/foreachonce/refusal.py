@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from foreachonce.decide import Reason, Refuse
 from foreachonce.entry import Entry
 from foreachonce.epoch import Epoch
@@ -15,6 +17,18 @@ _WHAT: dict[Reason, str] = {
     "unordered": "its start cannot be compared with the place where the ledger ends",
 }
 
+_CUT_ANEW = "  The checkpoint was rolled back and the batch was cut anew (another limit, or lost offsets)."
+_OTHER_MOMENT = (
+    "  The query id is the same: the checkpoint or the sink was put back to another moment than the other,\n"
+    "  by a backup, a failover or a RESTORE of a Delta table."
+)
+_OTHER_QUERY = (
+    "  The query id differs: the checkpoint was lost, deleted or replaced, or two queries share this stream's name.\n"
+    "  If this is another query, give it a stream= of its own."
+)
+_PAGE_OF_CHECKPOINT = "  See docs/operations/my-checkpoint-is-gone.md."
+_PAGES_OF_SINK = "  See docs/operations/a-table-was-restored.md (Delta) or docs/operations/the-database-was-restored.md."
+_PAGES_OF_QUERY = "  See docs/operations/my-checkpoint-is-gone.md or docs/operations/two-queries-one-name.md."
 _GO_ON = (
     '  To go on from here in spite of it, start once with on_mismatch="write": this batch is written, whatever the sink\n'
     "  holds of it already, and its entry says so. Those that follow line up with it and are written as usual, also rows\n"
@@ -29,7 +43,7 @@ def explain(refused: Refuse, epoch: Epoch) -> str:
         f"stream {epoch.stream!r}: batch {epoch.batch_id} is refused, nothing was written: {_WHAT[refused.reason]}.\n"
         f"  this batch: query {epoch.query_id}, batch {epoch.batch_id}, run {epoch.run_id},\n"
         f"              offsets {_span(epoch.position.starts, epoch.position.ends)}\n"
-        f"  the ledger: query {entry.query_id}, batch {entry.batch_id}, run {entry.run_id}, seq {entry.seq},\n"
+        f"  the ledger: query {entry.query_id}, {entry.what}, run {entry.run_id}, seq {entry.seq},\n"
         f"              offsets {_span(entry.position.starts, entry.position.ends)},\n"
         f"              sink {entry.sink}\n"
         f"{_mend(refused.reason, entry, epoch)}"
@@ -38,35 +52,16 @@ def explain(refused: Refuse, epoch: Epoch) -> str:
 
 def _mend(reason: Reason, entry: Entry, epoch: Epoch) -> str:
     if reason == "changed":
-        return _cut_anew(entry)
-    cause = _same_query(entry) if epoch.query_id == entry.query_id else _other_query(entry)
-    return f"{cause}\n{_GO_ON}"
+        return f"{_CUT_ANEW}\n{_restore(epoch)}\n{_PAGE_OF_CHECKPOINT}"
+    if epoch.query_id == entry.query_id:
+        return f"{_OTHER_MOMENT}\n{_restore(epoch)}\n{_PAGES_OF_SINK}\n{_GO_ON}"
+    return f"{_OTHER_QUERY}\n{_restore(epoch)}\n{_PAGES_OF_QUERY}\n{_GO_ON}"
 
 
-def _cut_anew(entry: Entry) -> str:
+def _restore(epoch: Epoch) -> str:
     return (
-        "  The checkpoint was rolled back and the batch was cut anew (another limit, or lost offsets).\n"
-        f"  To mend it: put back the checkpoint that holds batch {entry.batch_id} as it was written, or the newest copy.\n"
-        "  See docs/operations/my-checkpoint-is-gone.md."
-    )
-
-
-def _same_query(entry: Entry) -> str:
-    return (
-        "  The query id is the same: the checkpoint or the sink was put back to another moment than the other,\n"
-        "  by a backup, a failover or a RESTORE of a Delta table.\n"
-        f"  To mend it: put back the checkpoint that goes on after batch {entry.batch_id}.\n"
-        "  See docs/operations/a-table-was-restored.md (Delta) or docs/operations/the-database-was-restored.md."
-    )
-
-
-def _other_query(entry: Entry) -> str:
-    return (
-        "  The query id differs: the checkpoint was lost, deleted or replaced,\n"
-        "  or two queries share this stream's name.\n"
-        f"  To mend it: put back the checkpoint whose metadata holds id {entry.query_id};\n"
-        "  or, if this is another query, give it a stream= of its own.\n"
-        "  See docs/operations/my-checkpoint-is-gone.md or docs/operations/two-queries-one-name.md."
+        "  To mend the checkpoint, stop the query and say sink.prepare(spark, checkpoint), or on a command line\n"
+        f"  foreachonce restore {quote(epoch.stream)} --checkpoint PATH --ledger ADDRESS"
     )
 
 

@@ -15,7 +15,7 @@ from tests.unit.builders import entry, epoch, kafka
 
 SEEN = epoch(7, 9, stream="orders", query_id="query-new", batch_id=41, run_id="run-new")
 WRITTEN = entry(3, 5, stream="orders", query_id="query-old", batch_id=12, run_id="run-old", seq=34)
-NEXT = epoch(7, 9, query_id="query-old", batch_id=13)
+NEXT = epoch(7, 9, stream="orders", query_id="query-old", batch_id=13)
 REASONS = get_args(Reason)
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +33,8 @@ def test_refusal_names_both_sides(reason):
 def test_refusal_says_that_nothing_was_written_and_what_mends_it(reason):
     text = explain(Refuse(reason, WRITTEN), SEEN)
     assert "nothing was written" in text
-    assert "To mend it: put back the checkpoint" in text
+    assert "sink.prepare(spark, checkpoint)" in text
+    assert "foreachonce restore orders --checkpoint PATH --ledger ADDRESS" in text
 
 
 @pytest.mark.parametrize(("reason", "words"), [
@@ -49,11 +50,10 @@ def test_refusal_says_what_would_go_wrong(reason, words):
 @pytest.mark.parametrize("reason", ["behind", "ahead", "unordered"])
 def test_another_query_id_is_told_from_another_moment(reason):
     reset = " ".join(explain(Refuse(reason, WRITTEN), SEEN).split())
-    assert "metadata holds id query-old" in reset
+    assert "checkpoint was lost, deleted or replaced" in reset
     assert "two queries share this stream's name" in reset
     assert "stream= of its own" in reset
     same = " ".join(explain(Refuse(reason, WRITTEN), NEXT).split())
-    assert "goes on after batch 12" in same
     assert "RESTORE of a Delta table" in same
     assert "two queries" not in same
 
@@ -77,6 +77,20 @@ def test_refusal_of_the_same_query_names_the_page_of_either_sink():
 )
 def test_writing_in_spite_of_it_is_offered_where_it_works(reason, is_offered):
     assert ('on_mismatch="write"' in explain(Refuse(reason, WRITTEN), SEEN)) == is_offered
+
+
+@pytest.mark.parametrize("reason", ["behind", "ahead", "unordered"])
+def test_ledger_that_ends_with_a_repair_speaks_of_no_batch_below_zero(reason):
+    repair = entry(5, 5, query_id="query-old", run_id="run-of-the-repair", batch_id=-35, seq=34)
+    for seen in (SEEN, NEXT):
+        text = explain(Refuse(reason, repair), seen)
+        assert "query-old, a repair of the checkpoint, run run-of-the-repair, seq 34" in text
+        assert "-35" not in text
+
+
+def test_command_is_fit_to_be_copied():
+    text = explain(Refuse("behind", WRITTEN), epoch(stream="orders & more"))
+    assert "foreachonce restore 'orders & more' --checkpoint PATH" in text
 
 
 def test_several_sources_stay_on_one_line():

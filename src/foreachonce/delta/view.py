@@ -123,7 +123,7 @@ class DeltaLedger:
             _check_follows(log, found)
         if found is None or found.guard != own.guard:
             raise LedgerError(
-                f"stream {entry.stream!r}: Delta took batch {entry.batch_id} under guard {own.guard}, but {self!r} has "
+                f"stream {entry.stream!r}: Delta took {entry.what} under guard {own.guard}, but {self!r} has "
                 "no entry with that guard; is there a catalog or an extension that drops userMetadata? Do away with it, "
                 "RESTORE the version before the batch's rows, and give the sink another stream=: this one's guard is "
                 "used up."
@@ -229,8 +229,8 @@ def _check_follows(log: Log, own: Own | None) -> None:
         return  # what is older than a known entry need not be known
     if seq is not None and seq != own.entry.seq - 1:
         raise LedgerError(
-            f"{log.name} was put back by RESTORE while batch {own.entry.batch_id} was written: that batch, seq "
-            f"{own.entry.seq}, is in the table, and those of seq {seq + 1} to {own.entry.seq - 1} are not. Stop the query "
+            f"{log.name} was put back by RESTORE while {own.entry.what} was written: that is in the table, as "
+            f"seq {own.entry.seq}, and those of seq {seq + 1} to {own.entry.seq - 1} are not. Stop the query "
             "and RESTORE the version from before that RESTORE; the batch is then written again. Or RESTORE the version "
             "before the batch, and put the checkpoint back with it."
         )

@@ -183,7 +183,7 @@ def _by_driver(batch: Batch, rows: list[pa.RecordBatch], ours: Held) -> Part:
     if writer is None:
         writer = batch.writer(0)
         if batch.done():
-            raise Conflict(f"stream {batch.entry.stream!r}: batch {batch.entry.batch_id} is in the ledger already.")
+            raise Conflict(f"stream {batch.entry.stream!r}: {batch.entry.what} is in the ledger already.")
     record = batch.send(writer, 0, rows)
     ours.writer = writer if writer.is_clean else None
     return record

@@ -74,7 +74,7 @@ class StreamContract(WriteContract):
         stream.lose_checkpoint()
         stream.feed([3])
         with refused(
-            "Mismatch", "'s'", "written again", old, '0:{"logOffset":1}', '0:{"logOffset":0}', "put back the checkpoint"
+            "Mismatch", "'s'", "written again", old, '0:{"logOffset":1}', '0:{"logOffset":0}', "foreachonce restore s"
         ):
             stream.run(sink)
         assert self.read() == [1, 2]
