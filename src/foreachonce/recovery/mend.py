@@ -164,13 +164,23 @@ class _Look:
 
 
 def _look(sink: Mendable) -> _Look:
+    stream = stream_of(sink)
+    head = last = sink.ledger.head(stream)
+    if last is not None and last.is_repair:
+        batches = [entry for entry in sink.ledger.entries(stream) if not entry.is_repair]
+        last = batches[-1] if batches else None
+    return _Look(sink, stream, head, Standing(str(sink), last, sink.begun(stream)))
+
+
+def stream_of(sink: Mendable) -> str:
+    """The name under which a sink writes.
+
+    Raises:
+        ConfigurationError: it has none but its query's.
+    """
     if sink.stream is None:
         raise ConfigurationError(f"{sink!r} has no stream=, and without one nothing tells which ledger entries are its own.")
-    head = last = sink.ledger.head(sink.stream)
-    if last is not None and last.is_repair:
-        batches = [entry for entry in sink.ledger.entries(sink.stream) if not entry.is_repair]
-        last = batches[-1] if batches else None
-    return _Look(sink, sink.stream, head, Standing(str(sink), last, sink.begun(sink.stream)))
+    return sink.stream
 
 
 def _after_a_crash(folder: Folder, looks: Sequence[_Look], dry_run: bool) -> Folder:

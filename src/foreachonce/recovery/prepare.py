@@ -1,12 +1,15 @@
-"""``prepare()`` and ``start()``: what every foreachBatch function of this library can do before its query starts."""
+"""``prepare()``, ``start()``, ``begin_after()``: what every foreachBatch function here can do before its query starts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, cast
 
+from foreachonce.entry import Entry
 from foreachonce.errors import ConfigurationError
 from foreachonce.keywords import flags, texts
+from foreachonce.ledger import Ledger
+from foreachonce.recovery.begin import begin_after
 from foreachonce.recovery.lost import Earliest
 from foreachonce.recovery.mend import Mendable, Repair, mend
 from foreachonce.spark.files import HadoopFiles
@@ -101,6 +104,31 @@ class Preparable:
         if self.heal:
             self.prepare(SparkSession.active(), checkpoint)
         return writer.foreachBatch(cast("_BatchFunction", self)).option("checkpointLocation", checkpoint).start()
+
+    def begin_after(self, ledger: Ledger, stream: str, seq: int) -> Entry:
+        """Begin this sink's stream, which is new, where another one stood after an entry: to write again, on purpose.
+
+        The stream gets a first entry that brings no rows and ends where entry ``seq`` of the other stream ends.
+        :meth:`prepare`, or :meth:`start` with ``heal=True``, builds the checkpoint in a new folder, and the query writes
+        what came after. Its sources must be those of the other stream's query. The other stream is only read.
+
+        Args:
+            ledger: the ledger of the other stream.
+            stream: the other stream's name.
+            seq: the place of its entry in the chain. With a source of files the ledger must have all entries up to it, and
+                the new entry names all their files.
+
+        Returns:
+            The entry.
+
+        Raises:
+            ConfigurationError: the other stream has no such entry; this one is not new, or its sink can hold no entry yet (a
+                Delta table that is not there).
+            Mismatch: entries are gone that tell which files the other stream had read.
+            Conflict: another run has begun the stream meanwhile.
+        """
+        texts(stream=stream)
+        return begin_after(self._mendable(), ledger, stream, seq)
 
     def _mendable(self) -> Sequence[Mendable]:
         return [cast("Mendable", self)]

@@ -51,8 +51,8 @@ def append(connection: Connection, schema: str | None, entry: Entry, rows: int |
         connection.execute(sa.insert(tables(schema).ledger), [values])
     except IntegrityError:
         raise Conflict(
-            f"stream {entry.stream!r}: another writer has appended seq {entry.seq} or {entry.what} of query {entry.query_id} "
-            "first; this transaction was rolled back."
+            f"stream {entry.stream!r}: another writer has appended seq {entry.seq} or {entry.what} of query "
+            f"{entry.query_id} first; this transaction was rolled back."
         ) from None
 
 
