@@ -73,6 +73,15 @@ def chain(*cuts: int, query_id: str = "query-1") -> list[Entry]:
     ]
 
 
+def of_files(number: int, **changed: Any) -> Entry:
+    """Batch ``number`` of a query that reads a file a batch."""
+    before = None if number == 0 else number - 1
+    span = files(before, number, [f"{number}.json"], [] if before is None else [f"{before}.json"])
+    return entry(
+        **{"position": span, "seq": number, "batch_id": number, "offset_log": f"v1\n{{}}\n{pointer(number)}", **changed}
+    )
+
+
 class FakeFiles:
     """A checkpoint folder in a dictionary."""
 

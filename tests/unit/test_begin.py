@@ -10,14 +10,7 @@ from foreachonce.checkpoint import OffsetLog
 from foreachonce.checkpoint.local import LocalFolder
 from foreachonce.recovery.mend import mend
 from foreachonce.sql import ledger
-from tests.unit.builders import entry, files, line, pointer
-
-
-def of_files(number: int):
-    """Batch ``number`` of a query that reads a file a batch."""
-    before = None if number == 0 else number - 1
-    position = files(before, number, [f"{number}.json"], [] if before is None else [f"{before}.json"])
-    return entry(position=position, seq=number, batch_id=number, offset_log=f"v1\n{{}}\n{pointer(number)}")
+from tests.unit.builders import line, of_files, pointer
 
 
 @pytest.fixture

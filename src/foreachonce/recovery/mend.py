@@ -34,7 +34,7 @@ from foreachonce.recovery.diagnosis import Diagnosis, Kind, diagnose
 from foreachonce.recovery.goal import Goal, Standing, goal_of
 from foreachonce.recovery.lost import Earliest, Lost, lost_files, lost_records
 from foreachonce.recovery.rebuild import Rebuilt, begin_anew, rebuild
-from foreachonce.recovery.words import explain_expired, explain_foreign, explain_state, told
+from foreachonce.recovery.words import BEGUN_ANEW, explain_expired, explain_foreign, explain_state, told
 
 log = logging.getLogger("foreachonce")
 
@@ -140,6 +140,8 @@ def mend(
         raise explain_foreign(folder.root, found, goal)
     rear = next(look for look in looks if look.standing.last == goal.last)
     plan = _plan(rear, goal, found, folder, accept_state_loss)
+    if plan.anew is not None:
+        repair = replace(repair, text=f"{repair.text}\n{BEGUN_ANEW}")
     return repair if dry_run else _carry_out(looks, folder, repair, plan)
 
 

@@ -28,6 +28,11 @@ _DOES: dict[Kind, str] = {
     "changed": "put the ledger's batch in the place of the one that was cut anew",
     "replaced": "write the old one anew from the ledger",
 }
+# What is added where the query begins anew for the sake of its state.
+BEGUN_ANEW = (
+    "  Its state is gone: it becomes a new query's, whose batch 0 is the whole source up to there. That is read for the\n"
+    "  state, and nothing of it is written."
+)
 
 
 def told(root: str, found: Diagnosis, goal: Goal | None, lost: Sequence[Lost]) -> str:
