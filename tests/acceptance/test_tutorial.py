@@ -36,23 +36,29 @@ def edited(job: str, lines: str) -> str:
     return job
 
 
-def test_tutorial_runs_as_written(tmp_path: Path):
+def blocks(heading: str, language: str) -> list[str]:
+    (section,) = re.findall(rf"^{re.escape(heading)}\n(.*?)^## ", TUTORIAL, re.DOTALL | re.MULTILINE)
+    return [text for found, text in BLOCK.findall(section) if found == language]
+
+
+def test_tutorial_runs_as_written_and_goes_on_without_its_checkpoint(tmp_path: Path):
     (tmp_path / "job.py").write_text(JOB)
     commands = [line for language, text in BLOCK.findall(TUTORIAL) if not language for line in text.splitlines()]
     first = commands.index("mkdir incoming")
-    done = run([*commands[first : first + 6], "rm -r checkpoint", "python job.py"], tmp_path)
+    step = "## 4. Delete the checkpoint"
+    lose, again = blocks(step, "sh")
+    done = run([*commands[first : first + 6], lose], tmp_path)
     assert '0 batch 0 rows 1 0:- -> 0:{"logOffset":0}' in done.stdout, done.stderr[-3000:]
     assert "[(1, 9.5), (2, 3.0)]" in done.stdout
     assert done.returncode == 1
     assert "foreachonce.errors.Mismatch: stream 'orders': batch 0 is refused" in done.stderr
+    (tmp_path / "job.py").write_text(edited(JOB, *blocks(step, "python")))
+    mended = run([again], tmp_path)
+    for line in blocks(step, "")[1].splitlines():
+        assert line.partition("aside-")[0] in mended.stdout, mended.stderr[-3000:]
 
 
 HEADINGS = ["## 8. Replace a report", "## 9. Apply a stream of changes", "## 10. A Delta table"]
-
-
-def blocks(heading: str, language: str) -> list[str]:
-    (section,) = re.findall(rf"^{re.escape(heading)}\n(.*?)^## ", TUTORIAL, re.DOTALL | re.MULTILINE)
-    return [text for found, text in BLOCK.findall(section) if found == language]
 
 
 def test_last_step_of_the_tutorial_is_the_same_after_those_before_it():
