@@ -18,6 +18,7 @@ from foreachonce.chain import breaks
 from foreachonce.errors import Expired
 from foreachonce.sql import ledger
 from foreachonce.testing.contract import refused
+from foreachonce.testing.kafka import KafkaStream
 from foreachonce.testing.recovery import start
 from foreachonce.testing.stream import SCHEMA, open_stream
 from tests.unit.builders import of_files
@@ -30,6 +31,15 @@ def blocks(page: str, language: str, heading: str = "") -> list[str]:
     """The page's blocks of a language, from a heading on."""
     text = (PAGES / page).read_text()
     return [block for kind, block in BLOCK.findall(text[text.index(heading) :]) if kind == language]
+
+
+def asked(url: str, query: str) -> list[Any]:
+    with sa.create_engine(url, poolclass=sa.NullPool).begin() as connection:
+        return connection.execute(sa.text(query)).all()
+
+
+def ids(url: str, table: str = "orders") -> list[int]:
+    return [row.id for row in asked(url, f"select id from {table} order by id")]
 
 
 @pytest.fixture
@@ -70,11 +80,10 @@ class Shop:
         return self._capsys.readouterr().out
 
     def sql(self, query: str) -> list[Any]:
-        with sa.create_engine(self._url, poolclass=sa.NullPool).begin() as connection:
-            return connection.execute(sa.text(query)).all()
+        return asked(self._url, query)
 
     def ids(self, table: str = "orders") -> list[int]:
-        return [row.id for row in self.sql(f"select id from {table} order by id")]
+        return ids(self._url, table)
 
     def folder(self, place: str) -> Path:
         """What an address of the pages is here."""
@@ -401,6 +410,50 @@ def test_lost_state_is_replayed_from_a_copy_or_read_again(stream, shop, sqlite_u
     stream.feed([2, 6])
     start(stream, healing, change=shop.change)
     assert shop.ids() == [1, 2, 3, 4, 5, 6]
+
+
+def test_windows_that_were_closed_stay_closed_when_the_state_is_read_again(stream, shop):
+    """The first two are; that of row 21 was open when the state was lost."""
+
+    def counted(frame):
+        at = frame.withColumn("at", F.timestamp_seconds("id")).withWatermark("at", "10 seconds")
+        return at.groupBy(F.window("at", "10 seconds")).count().selectExpr("cast(window.start as long) as id", "count")
+
+    shop.change = counted
+    (accept,) = blocks("a-stateful-query-lost-its-state.md", "python")
+    stream.feed([1, 2, 3], [11, 12], [21, 35])
+    shop.python(blocks(GONE, "python")[0])
+    assert shop.ids() == [0, 10]
+    stream.lose_checkpoint()
+    stream.feed([36, 50], [70])
+    shop.python(accept)
+    assert [tuple(row) for row in shop.sql("select id, count from orders order by id")] == [
+        (0, 3), (10, 2), (20, 1), (30, 2), (50, 1),
+    ]  # fmt: skip
+
+
+def test_state_is_read_again_from_where_starting_offsets_say(spark, kafka_server, tmp_path, sqlite_url):
+    """Of Kafka; what a query with "latest" has left must be moved away."""
+    stream = KafkaStream(kafka_server, tmp_path)
+    sink = JdbcSink(sqlite_url, table="orders", stream="orders")
+
+    def run(starting: str) -> None:
+        options = {"kafka.bootstrap.servers": kafka_server, "subscribe": stream.source.topic, "startingOffsets": starting}
+        records = spark.readStream.format("kafka").options(**options).load().selectExpr("cast(key as long) as id")
+        writer = records.dropDuplicates(["id"]).writeStream.trigger(availableNow=True)
+        sink.start(writer, str(stream.checkpoint)).awaitTermination()
+
+    stream.feed([1, 2])
+    run("earliest")
+    shutil.rmtree(stream.checkpoint)
+    stream.feed([2, 3])
+    sink.prepare(spark, str(stream.checkpoint), accept_state_loss=True)
+    with pytest.raises(StreamingQueryException, match="offset was changed from"):
+        run("latest")
+    shutil.rmtree(stream.checkpoint)
+    sink.prepare(spark, str(stream.checkpoint), accept_state_loss=True)
+    run("earliest")
+    assert ids(sqlite_url) == [1, 2, 3]
 
 
 # --- two queries, one name; a run was fenced ------------------------------------------------------------------------

@@ -122,6 +122,13 @@ def test_observers_know_events_and_nothing_else_of_the_library(module):
     assert all(name.startswith(("foreachonce.events", "foreachonce.observe")) for name in own)
 
 
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("recovery/")])
+def test_recovery_knows_no_sink_and_only_its_entrance_knows_spark(module):
+    others = ("foreachonce.sinks", "foreachonce.runner", "foreachonce.sql", "foreachonce.delta")
+    entrance = () if module == "recovery/prepare.py" else ("foreachonce.spark", "foreachonce.kafka", "pyspark")
+    assert not any(name.startswith((*others, *entrance)) for name in imported(module))
+
+
 @pytest.mark.parametrize("module", KAFKA_TEXTS)
 def test_history_of_a_ledger_topic_needs_no_client(module):
     assert "confluent_kafka" not in packages(f"kafka/{module}.py")
