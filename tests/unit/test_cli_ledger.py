@@ -129,7 +129,7 @@ def test_doubts_and_epochs_that_were_passed_are_marked():
 
 @pytest.mark.parametrize(("found", "text"), [
     (files(1, 3, ["a", "b"]), "log 1 → 3, 2 files"),
-    (files(None, 0, ["a"]), "log - → 0, 1 files"),
+    (files(None, 0, ["a"]), "log - → 0, 1 file"),
     (position(None, 5), "events 0: - → 5"),
     (Position({"0": SourceSpan(kafka(1, 2), kafka(1, 7))}), "events 1: 2 → 7"),
     (Position({"0": SourceSpan(kafka(1), kafka(1))}), "events unmoved"),

@@ -33,12 +33,14 @@ def give(value: object) -> None:
 
 
 def table(columns: Mapping[str, Justify], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
-    """Print a table; ``columns`` says how each one is aligned."""
+    """Print a table, without columns that are empty; ``columns`` says how each one is aligned."""
     drawn = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
-    for name, justify in columns.items():
+    cells = list(rows)
+    filled = [place for place in range(len(columns)) if any(row[place] for row in cells)]
+    for name, justify in ([*columns.items()][place] for place in filled):
         drawn.add_column(name, justify=justify, overflow="fold")
-    for row in rows:
-        drawn.add_row(*map(Text, row))
+    for row in cells:
+        drawn.add_row(*(Text(row[place]) for place in filled))
     _console().print(drawn)
 
 

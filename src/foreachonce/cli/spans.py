@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from foreachonce.cli.words import plural
 from foreachonce.position import Position, SourceSpan, log_pointer
 
 SHOWN = 60
@@ -23,7 +24,7 @@ def _named(source: str, spans: Mapping[str, SourceSpan]) -> str:
 
 def _short(span: SourceSpan) -> str:
     if log_pointer(span.end) is not None:
-        return f"log {_or_dash(log_pointer(span.start))} → {log_pointer(span.end)}, {len(span.files)} files"
+        return f"log {_or_dash(log_pointer(span.start))} → {log_pointer(span.end)}, {plural(len(span.files), 'file')}"
     topics = _topics(span)
     if topics:
         return ", ".join(topics)

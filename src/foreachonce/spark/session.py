@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from py4j.java_gateway import JavaClass
-from py4j.protocol import Py4JError
+from py4j.protocol import Py4JError, Py4JJavaError
 
 from foreachonce.errors import ConfigurationError, SinkUnavailable
 from foreachonce.secrets import scrub_texts
 from foreachonce.spark.delta import NEEDED
-from foreachonce.spark.frames import told
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -57,8 +56,7 @@ def running(
     else:
         return
     finally:
-        if there is None and session is not None:
-            session.stop()
+        _leave(session, is_ours=there is None, names=[name.removeprefix(_HADOOP) for name in secrets])
     raise failed
 
 
@@ -76,6 +74,14 @@ def _start(packages: Sequence[str], settings: Mapping[str, str], *, with_delta: 
     return builder.getOrCreate()
 
 
+def _leave(session: SparkSession | None, *, is_ours: bool, names: Sequence[str]) -> None:
+    if session is not None and is_ours:
+        session.stop()
+    elif session is not None:
+        for name in names:
+            session.conf.unset(name)
+
+
 def _require_delta(session: SparkSession) -> None:
     # Not a class but a package is what py4j takes a name for that Java does not know.
     if not isinstance(_jvm(session).io.delta.tables.DeltaTable, JavaClass):
@@ -86,7 +92,7 @@ def _require_delta(session: SparkSession) -> None:
 
 
 def _failed(error: Exception, secrets: Sequence[str], session: SparkSession | None) -> SinkUnavailable | ConfigurationError:
-    text = scrub_texts(told(str(error)), secrets)
+    text = scrub_texts(_words(error), secrets)
     if session is None:
         return SinkUnavailable(f"Spark did not start (it has said why above): {text}")
     if any(word in text for word in _NO_FILE_SYSTEM):
@@ -96,6 +102,12 @@ def _failed(error: Exception, secrets: Sequence[str], session: SparkSession | No
             f"org.apache.hadoop:hadoop-aws:{hadoop}. {text}"
         )
     return SinkUnavailable(f"Spark failed: {text}")
+
+
+def _words(error: Exception) -> str:
+    """What was thrown, without the way there."""
+    thrown = str(error.java_exception.toString()) if isinstance(error, Py4JJavaError) else str(error)
+    return thrown.strip().partition("\n")[0]
 
 
 def _jvm(session: SparkSession) -> Any:
