@@ -102,6 +102,19 @@ def test_what_is_wrong_is_said_in_a_line_without_the_secret(words, text):
     assert len(said.splitlines()) == 1
 
 
+@pytest.mark.parametrize(("words", "text"), [
+    (["--conf", "spark.hadoop.fs.s3a.secret.key=hush"], "say --conf spark.hadoop.fs.s3a.secret.key=env:NAME"),
+    (["--conf", "fs.s3a.access.key=hush"], "no place for a secret"),
+    (["--checkpoint", "s3a://key:hush@bucket/c"], "--checkpoint holds a password"),
+])  # fmt: skip
+@pytest.mark.parametrize("command", ["doctor", "restore"])
+def test_secret_of_spark_is_not_taken_from_the_command_line(command, words, text, sqlite_url):
+    given = ("--checkpoint", "/c", *words) if words[0] == "--conf" else words
+    said = run(command, "s", "--ledger", sqlite_url, *given, code=2)
+    assert text in said
+    assert "hush" not in said
+
+
 def test_error_of_a_server_holds_no_password():
     """Nobody listens there, and the driver's own words may hold the address."""
     for name in ("FOREACHONCE_LEDGER_PASSWORD", None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from foreachonce.checkpoint.local import LocalFolder
 from foreachonce.cli import output
 from foreachonce.cli.options import LEDGER, Address, Checkpoint, Client, Conf, Json, Packages, Prefix, Schema, Source, Stream
 from foreachonce.cli.place import PASSWORD, PREFIX, Place, SqlPlace, is_local, place_of, source_settings
-from foreachonce.cli.reading import others, spark
-from foreachonce.errors import Expired, Mismatch, StateLost
+from foreachonce.cli.reading import SPARKS_SECRETS, others, spark
+from foreachonce.cli.settings import refuse_plain_secrets
+from foreachonce.errors import ConfigurationError, Expired, Mismatch, StateLost
 from foreachonce.recovery.mend import Mendable, Repair, mend
 from foreachonce.recovery.prepare import earliest_of
 from foreachonce.recovery.words import explain_expired
@@ -36,6 +38,12 @@ class Case:
     client: Sequence[str]
     packages: Sequence[str]
     conf: Sequence[str]
+
+    def __post_init__(self) -> None:
+        """What is said again in a command must hold no secret."""
+        refuse_plain_secrets("--conf", self.conf, SPARKS_SECRETS.search)
+        if re.search(r"//[^/@]*:[^/@]*@", self.checkpoint):
+            raise ConfigurationError("--checkpoint holds a password; give it to Spark by --conf NAME=env:NAME.")
 
     @contextmanager
     def opened(self, *, writes: bool) -> Iterator[tuple[Mendable, Folder]]:

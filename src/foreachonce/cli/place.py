@@ -11,7 +11,7 @@ from typing import Protocol
 
 from sqlalchemy.engine import URL
 
-from foreachonce.cli.settings import is_hidden, settings
+from foreachonce.cli.settings import refuse_plain_secrets, settings
 from foreachonce.delta.place import check_place, is_path
 from foreachonce.delta.place import shown as shown_place
 from foreachonce.entry import Entry, Found
@@ -252,16 +252,8 @@ def client_settings(pairs: Sequence[str]) -> dict[str, str]:
     Raises:
         ConfigurationError: one is no pair; or a secret stands on the command line, where every user of the machine sees it.
     """
-    found: dict[str, str] = {}
-    for pair in pairs:
-        ((name, value),) = settings("--client", [pair]).items()
-        if is_secret(name) and not is_hidden(pair):
-            raise ConfigurationError(
-                f"--client {name}=…: a command line is no place for a secret. Put it into a variable of the environment and "
-                f"say --client {name}=env:NAME."
-            )
-        found[name.replace(".", "_")] = value
-    return found
+    refuse_plain_secrets("--client", pairs, is_secret)
+    return {name.replace(".", "_"): value for name, value in settings("--client", pairs).items()}
 
 
 def source_settings(servers: str, client: Sequence[str]) -> Mapping[str, str]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from foreachonce.cli.place import DeltaPlace, Place
-from foreachonce.cli.settings import is_hidden, settings
+from foreachonce.cli.settings import is_hidden, refuse_plain_secrets, settings
 from foreachonce.errors import ConfigurationError
 from foreachonce.ledger import Ledger
+
+# What Spark itself keeps out of its logs: spark.redaction.regex.
+SPARKS_SECRETS = re.compile(r"(?i)secret|password|token|access[.]?key")
 
 
 @contextmanager
@@ -38,6 +42,7 @@ def spark(place: Place, packages: Sequence[str] | None, conf: Sequence[str] | No
     from foreachonce.spark.session import running
 
     pairs = list(conf or ())
+    refuse_plain_secrets("--conf", pairs, SPARKS_SECRETS.search)
     shown = settings("--conf", [pair for pair in pairs if not is_hidden(pair)])
     secret = settings("--conf", [pair for pair in pairs if is_hidden(pair)])
     with running(packages or (), shown, secret, with_delta=isinstance(place, DeltaPlace)):

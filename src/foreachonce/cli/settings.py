@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from foreachonce.errors import ConfigurationError
 
@@ -23,6 +23,21 @@ def settings(option: str, pairs: Sequence[str]) -> dict[str, str]:
             raise ConfigurationError(f"{option} takes name=value; {'what stands there' if sign else repr(name)} is none.")
         found[name] = _value(option, name, value)
     return found
+
+
+def refuse_plain_secrets(option: str, pairs: Sequence[str], is_secret: Callable[[str], object]) -> None:
+    """Refuse a secret that stands on the command line itself, where every user of the machine sees it.
+
+    Raises:
+        ConfigurationError: naming the setting, and what to write.
+    """
+    for pair in pairs:
+        name = pair.partition("=")[0]
+        if is_secret(name) and not is_hidden(pair):
+            raise ConfigurationError(
+                f"{option} {name}=…: a command line is no place for a secret. Put it into a variable of the environment and "
+                f"say {option} {name}=env:NAME."
+            )
 
 
 def is_hidden(pair: str) -> bool:
