@@ -154,7 +154,7 @@ def test_events_mark_replays_and_refusals_and_tell_how_long_steps_took(sqlite_ur
     assert refused.endswith(f"2026-05-01 12:01:00 UTC. batch 7: Mismatch: {HOSTILE}")
     assert "not this one" not in text
     assert "As logged: 1 refused, 1 skipped, 2 written." in text
-    assert re.search(r"<td>commit</td><td class=\"number\">1 s</td>", text)
+    assert re.search(r"<td class=\"moment\">commit</td><td class=\"number\">1 s</td>", text)
     assert "alert(" not in re.sub(r"&lt;script.*?/script&gt;", "", text)
 
 

@@ -119,7 +119,7 @@ def _steps(events: Sequence[Event]) -> Iterable[Markup]:
     taken = {name: [e.seconds[name] for e in events if e.outcome == "written" and name in e.seconds] for name in names}
     most = max((median(found) for found in taken.values()), default=0)
     rows = (_step_row(name, found, most) for name, found in taken.items())
-    table = _table({"step": "", "median": "number", "95 %": "number", "most": "number", "": "bars"}, rows)
+    table = _table({"step": "moment", "median": "number", "95 %": "number", "most": "number", "": "bars"}, rows)
     return _section("Steps of a batch", f"As logged: {counts}. Seconds of those that were written.", table)
 
 

@@ -69,7 +69,7 @@ def _plot(title: str, story: Story, x: Axis, y: Axis, *drawn: Markup, kind: str 
 
 def _svg(title: str, bottom: float, *drawn: object) -> Markup:
     box = f"0 0 {WIDTH} {round(bottom + FOOT)}"
-    return tag("svg", *drawn, viewBox=box, role="img", aria_label=title)
+    return tag("div", tag("svg", *drawn, viewBox=box, role="img", aria_label=title), class_="wide")
 
 
 def _moments(x: Axis, top: float, bottom: float) -> Markup:
