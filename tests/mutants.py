@@ -31,6 +31,7 @@ HISTORY = "tests/unit/test_delta_history.py"
 KAFKA = "tests/contract/test_kafka_contract.py"
 EVENTS = "tests/unit/test_events.py"
 RECOVERY = "tests/contract/test_recovery.py"
+CLI = "tests/unit/test_cli_"
 
 
 @dataclass(frozen=True)
@@ -655,6 +656,65 @@ MUTANTS = [
         "    if lost and not (accept_data_loss or dry_run):",
         "    if False:",
         (f"{RECOVERY}::test_files_that_were_deleted_before_they_were_read_are_named",),
+    ),
+    Mutant(
+        "command-makes-a-ledger",
+        "sql/view.py",
+        '        if self.url.get_backend_name() == "sqlite" and not Path(str(self.url.database)).exists():',
+        "        if False:",
+        (f"{CLI}ledger.py::test_ledger_that_is_not_there_is_said_and_not_made",),
+    ),
+    Mutant(
+        "command-shows-a-password",
+        "cli/place.py",
+        "        known = {name: value for name, value in plain.query.items() if not _SECRET.search(name)}",
+        "        known = plain.query",
+        (f"{CLI}place.py::test_database_is_named_again_without_its_password",),
+    ),
+    Mutant(
+        "command-takes-a-plain-secret",
+        "cli/settings.py",
+        "        if is_secret(name) and not is_hidden(pair):",
+        "        if False:",
+        (f"{CLI}place.py::test_what_is_wrong_is_said_in_a_line_without_the_secret",),
+    ),
+    Mutant(
+        "command-passes-a-begun-call",
+        "cli/place.py",
+        "        return self.ledger.unfinished(stream)",
+        "        return None",
+        (f"{CLI}checkpoint.py::test_call_of_a_function_that_was_begun_keeps_its_place",),
+    ),
+    Mutant(
+        "command-agrees-always",
+        "cli/checkpoint.py",
+        "        return 2 if self.agrees is None else 0 if self.agrees else 1",
+        "        return 0",
+        (
+            f"{CLI}checkpoint.py::test_command_of_the_doctor_mends_what_it_found",
+            f"{CLI}checkpoint.py::test_foreign_checkpoint_cannot_be_told",
+        ),
+    ),
+    Mutant(
+        "command-proves-a-gap",
+        "cli/proof.py",
+        "            self.breaks += breaks((self.last, entry))",
+        "            pass",
+        (f"{CLI}verify.py::test_gap_is_told_with_both_entries",),
+    ),
+    Mutant(
+        "command-fails-as-a-no",
+        "cli/app.py",
+        "            sys.exit(3)",
+        "            pass",
+        (f"{CLI}app.py::test_error_of_the_command_itself_says_neither_yes_nor_no",),
+    ),
+    Mutant(
+        "page-shows-markup",
+        "cli/page/markup.py",
+        "each if isinstance(each, Markup) else escape(str(each))",
+        "str(each)",
+        (f"{CLI}report.py::test_page_takes_nothing_from_elsewhere_and_shows_no_text_as_markup",),
     ),
 ]
 

@@ -17,5 +17,5 @@ class Ledger(Protocol):
     def head(self, stream: str) -> Entry | None:
         """The stream's newest entry; None where it has none, as a name that is spelt wrong."""
 
-    def entries(self, stream: str) -> Iterator[Entry]:
-        """Yield the stream's entries in order of seq; none for a name that no stream has."""
+    def entries(self, stream: str, *, after: int = -1) -> Iterator[Entry]:
+        """Yield the stream's entries of a greater seq than ``after``, in order; none for a name that no stream has."""

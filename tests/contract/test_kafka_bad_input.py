@@ -196,6 +196,7 @@ def test_head_is_found_without_reading_the_whole_topic(topic, kafka_server, stre
     assert sink.ledger.head("s").seq == 44
     assert max(read) <= 33
     assert len(list(sink.ledger.entries("s"))) == 45
+    assert [entry.seq for entry in sink.ledger.entries("s", after=42)] == [43, 44]
 
 
 def test_entries_are_json_that_anybody_reads(topic, kafka_server, stream):

@@ -439,7 +439,9 @@ def test_state_is_read_again_from_where_starting_offsets_say(spark, kafka_server
 
     def run(starting: str) -> None:
         options = {"kafka.bootstrap.servers": kafka_server, "subscribe": stream.source.topic, "startingOffsets": starting}
-        records = spark.readStream.format("kafka").options(**options).load().selectExpr("cast(cast(key as string) as long) as id")
+        records = (
+            spark.readStream.format("kafka").options(**options).load().selectExpr("cast(cast(key as string) as long) as id")
+        )
         writer = records.dropDuplicates(["id"]).writeStream.trigger(availableNow=True)
         sink.start(writer, str(stream.checkpoint)).awaitTermination()
 

@@ -34,6 +34,20 @@ PURE = [
     "recovery/lost",
     "recovery/rebuild",
     "recovery/words",
+    "cli/proof",
+    "cli/rights",
+    "cli/settings",
+    "cli/spans",
+    "cli/timeline",
+    "cli/words",
+    "cli/page/__init__",
+    "cli/page/bins",
+    "cli/page/events",
+    "cli/page/html",
+    "cli/page/markup",
+    "cli/page/plots",
+    "cli/page/scale",
+    "cli/page/story",
     "errors",
     "events",
     "stopwatch",
@@ -93,6 +107,12 @@ def test_nothing_imports_the_tests_tools(module):
     assert not {"pytest", "hypothesis", "psutil"} & packages(module)
 
 
+@pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("cli/")])
+def test_nothing_imports_the_command(module):
+    assert not any(name.startswith("foreachonce.cli") for name in imported(module))
+    assert not {"typer", "rich"} & packages(module)
+
+
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith(("sql/", "spark/"))])
 def test_what_sinks_are_made_of_knows_neither_sinks_nor_runner(module):
     assert not any(name.startswith(("foreachonce.sinks", "foreachonce.runner")) for name in imported(module))
@@ -145,7 +165,7 @@ def test_import_loads_no_driver_and_starts_no_spark():
 import foreachonce, sys
 loaded = {name.partition(".")[0] for name in sys.modules}
 assert not loaded & {"psycopg", "psycopg_binary", "psycopg2", "pymysql", "confluent_kafka", "pandas", "pytest"}, loaded
-assert not loaded & {"prometheus_client", "opentelemetry"}, loaded
+assert not loaded & {"prometheus_client", "opentelemetry", "typer", "rich"}, loaded
 from pyspark import SparkContext
 assert SparkContext._gateway is None and SparkContext._active_spark_context is None
 """

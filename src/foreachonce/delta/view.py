@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
+from itertools import takewhile
 from threading import RLock
 from typing import TYPE_CHECKING
 
@@ -145,13 +146,13 @@ class DeltaLedger:
         with self._log(stream) as (log, _):
             return next((own.entry for own in walk.live(log)), None)
 
-    def entries(self, stream: str) -> Iterator[Entry]:
+    def entries(self, stream: str, *, after: int = -1) -> Iterator[Entry]:
         """Yield the stream's entries in order of seq, as far back as commit files or copies go: the newest 100 at least.
 
-        Those that a RESTORE has undone are not among them.
+        Those that a RESTORE has undone are not among them, nor those whose seq is not greater than ``after``.
         """
         with self._log(stream) as (log, _):
-            found = [own.entry for own in walk.live(log)]
+            found = [own.entry for own in takewhile(lambda own: own.entry.seq > after, walk.live(log))]
         yield from reversed(found)
 
     @contextmanager

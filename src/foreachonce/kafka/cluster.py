@@ -60,7 +60,12 @@ class Cluster:
 
     def scrub(self, text: str) -> str:
         """Take the settings' secrets out of a text."""
-        return scrub_texts(text, [str(value) for name, value in self.client if _SECRET.search(name)])
+        return scrub_texts(text, [str(value) for name, value in self.client if is_secret(name)])
+
+
+def is_secret(name: str) -> bool:
+    """Whether a setting's value is shown nowhere."""
+    return _SECRET.search(name.replace("_", ".")) is not None
 
 
 def dotted(options: Mapping[str, Value]) -> dict[str, Value]:

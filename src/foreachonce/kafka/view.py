@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from foreachonce.entry import Entry
@@ -50,16 +50,17 @@ class KafkaLedger:
 
     def head(self, stream: str) -> Entry | None:
         """The stream's newest entry, all of whose transactions are committed; None where it has none."""
-        with reading(self.cluster, self.topic(stream), stream) as reader:
-            return reader.newest(lambda history: history.head is not None).head
+        return self._newest(stream, lambda history: history.head is not None).head
 
-    def entries(self, stream: str) -> Iterator[Entry]:
-        """Yield the stream's entries in order of seq.
+    def entries(self, stream: str, *, after: int = -1) -> Iterator[Entry]:
+        """Yield the stream's entries in order of seq, those of a greater seq than ``after``.
 
         An epoch of several transactions that lacks some is among them only if others follow it, and its decision says so.
         """
-        epochs = self.history(stream).epochs
+        epochs = self._newest(stream, lambda history: any(each.entry.seq <= after + 1 for each in history.epochs[:1])).epochs
         for written in epochs:
+            if written.entry.seq <= after:
+                continue
             if written.is_complete:
                 yield written.entry
             elif written is not epochs[-1]:
@@ -68,14 +69,16 @@ class KafkaLedger:
 
     def unfinished(self, stream: str) -> Entry | None:
         """The entry of the newest epoch, where some of its transactions are missing."""
-        with reading(self.cluster, self.topic(stream), stream) as reader:
-            found = reader.newest(lambda history: history.newest is not None).unfinished
+        found = self._newest(stream, lambda history: history.newest is not None).unfinished
         return None if found is None else found.entry
 
     def history(self, stream: str) -> History:
         """All that the stream's ledger topic holds."""
+        return self._newest(stream, lambda history: False)
+
+    def _newest(self, stream: str, is_enough: Callable[[History], bool]) -> History:
         with reading(self.cluster, self.topic(stream), stream) as reader:
-            return reader.newest(lambda history: False)
+            return reader.newest(is_enough)
 
     def topic(self, stream: str) -> str:
         """The name of a stream's ledger topic.

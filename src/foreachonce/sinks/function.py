@@ -93,10 +93,7 @@ class FunctionSink(Preparable):
 
     def begun(self, stream: str) -> Entry | None:
         """The entry of a call that was begun and has none yet."""
-        head = self.ledger.head(stream)
-        intents = self.ledger.intents(stream)
-        seq = 0 if head is None else head.seq + 1
-        return next((intent.entry for intent in reversed(intents) if intent.entry.seq == seq), None)
+        return self.ledger.unfinished(stream)
 
     def append(self, entry: Entry) -> None:
         """Append an entry without a call."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from functools import cache
+from pathlib import Path
 from time import sleep
 
 from sqlalchemy.engine import URL, Connection
@@ -58,6 +59,12 @@ class SqlLedger:
 
     def __repr__(self) -> str:
         return f"SqlLedger({shown(self.url)!r}, schema={self.schema!r})"
+
+    def exists(self) -> bool:
+        """Whether the database holds a ledger. This alone makes none, and no file."""
+        if self.url.get_backend_name() == "sqlite" and not Path(str(self.url.database)).exists():
+            return False
+        return _made(self.database, self.url, self.schema) is not None
 
     @property
     def identity(self) -> str:
@@ -143,6 +150,14 @@ class SqlLedger:
         with batch.writing() as connection:
             batch.append_entry(connection, 0)
 
+    def unfinished(self, stream: str) -> Entry | None:
+        """The entry of a function's call that was begun and has none yet."""
+        _ = self.identity
+        with self.database.reading(self.url) as connection:
+            head = ledger.head(connection, self.schema, stream)
+            found = intents.newest(connection, self.schema, stream, 0 if head is None else head.seq + 1)
+        return None if found is None else found.entry
+
     def begun(self, entry: Entry) -> Intent | None:
         """The newest intent at the entry's place in the chain."""
         with self.database.reading(self.url) as connection:
@@ -165,10 +180,13 @@ class SqlLedger:
         with self.database.reading(self.url) as connection:
             return ledger.head(connection, self.schema, stream)
 
-    def entries(self, stream: str) -> Iterator[Entry]:
-        """Yield the stream's entries in order of seq. Between pages no connection is held, and no writer waits."""
+    def entries(self, stream: str, *, after: int = -1) -> Iterator[Entry]:
+        """Yield the stream's entries in order of seq, those of a greater seq than ``after``.
+
+        Between pages no connection is held, and no writer waits.
+        """
         _ = self.identity
-        after, is_over = -1, False
+        is_over = False
         while not is_over:
             with self.database.reading(self.url) as connection:
                 found = ledger.page(connection, self.schema, stream, after)

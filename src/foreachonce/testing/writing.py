@@ -120,6 +120,7 @@ class WriteContract(SinkPlace):
         stream.run(sink)
         self.assert_exactly_once(sink, stream)
         assert [len(entry.position.sources["0"].files) for entry in sink.ledger.entries("s")] == [1] * 12
+        assert [entry.seq for entry in sink.ledger.entries("s", after=9)] == [10, 11]
 
     def test_batch_without_rows_has_an_entry(self, stream: FileStream) -> None:
         sink = self.sink("s")

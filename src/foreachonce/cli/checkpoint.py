@@ -1,0 +1,223 @@
+"""``foreachonce doctor`` and ``restore``: a checkpoint compared with the ledger, and mended."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from foreachonce.checkpoint import Folder
+from foreachonce.checkpoint.local import LocalFolder
+from foreachonce.cli import output
+from foreachonce.cli.options import LEDGER, Address, Checkpoint, Client, Conf, Json, Packages, Prefix, Schema, Source, Stream
+from foreachonce.cli.place import PASSWORD, PREFIX, Place, SqlPlace, is_local, place_of, source_settings
+from foreachonce.cli.reading import SPARKS_SECRETS, others, spark
+from foreachonce.cli.settings import refuse_plain_secrets
+from foreachonce.errors import ConfigurationError, Expired, Mismatch, StateLost
+from foreachonce.recovery.mend import Mendable, Repair, mend
+from foreachonce.recovery.prepare import earliest_of
+from foreachonce.recovery.words import explain_expired
+
+STATE, DATA = "--accept-state-loss", "--accept-data-loss"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A checkpoint and the ledger that it is compared with, as a command line names them."""
+
+    stream: str
+    checkpoint: str
+    address: str
+    place: Place
+    kafka: str | None
+    client: Sequence[str]
+    packages: Sequence[str]
+    conf: Sequence[str]
+
+    def __post_init__(self) -> None:
+        """What is said again in a command must hold no secret."""
+        refuse_plain_secrets("--conf", self.conf, SPARKS_SECRETS.search)
+        if re.search(r"//[^/@]*:[^/@]*@", self.checkpoint):
+            raise ConfigurationError("--checkpoint holds a password; give it to Spark by --conf NAME=env:NAME.")
+
+    @contextmanager
+    def opened(self, *, writes: bool) -> Iterator[tuple[Mendable, Folder]]:
+        """The stream and the checkpoint's folder; a Spark session runs meanwhile where either needs one."""
+        is_here = is_local(self.checkpoint)
+        with ExitStack() as stack:
+            if not is_here or self.place.reads_by_spark or (writes and self.place.writes_by_spark):
+                stack.enter_context(spark(self.place, self.packages, self.conf))
+            sink = self.place.mendable(self.stream)
+            yield sink, LocalFolder(self.checkpoint) if is_here else _elsewhere(self.checkpoint)
+
+    def mend(self, sink: Mendable, folder: Folder, **accepted: bool) -> Repair:
+        """See :func:`~foreachonce.recovery.mend.mend`."""
+        earliest = None if self.kafka is None else earliest_of([sink], source_settings(self.kafka, self.client))
+        return mend([sink], folder, earliest=earliest, **accepted)
+
+    def command(self, *accepted: str) -> str:
+        """The command that mends the checkpoint, without secrets."""
+        words = list(self.place.words)
+        # An address in the environment stays there, with what is secret in it.
+        named = words[2:] if os.environ.get(LEDGER) == self.address else words
+        given = [word for pair in self.client for word in ("--client", pair) if "--client" not in named]
+        more = [] if self.kafka is None else ["--kafka", self.kafka, *given]
+        more += [word for name in self.packages for word in ("--packages", name)]
+        more += [word for pair in self.conf for word in ("--conf", pair)]
+        return output.command_line(
+            ["foreachonce", "restore", self.stream, *named, "--checkpoint", self.checkpoint, *more, *accepted]
+        )
+
+    @property
+    def lacks(self) -> str:
+        """What the command does not say, for it is secret."""
+        is_hidden = isinstance(self.place, SqlPlace) and self.place.url.password is not None
+        if not is_hidden or PASSWORD in os.environ or os.environ.get(LEDGER) == self.address:
+            return ""
+        return f"\n  ({PASSWORD} must hold the ledger's password.)"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What ``doctor`` has found.
+
+    Args:
+        kind: a repair's kind, or the name of the error that says why it cannot be told.
+        agrees: whether the query can start; None where that is somebody's decision.
+        text: all of it, in words.
+        command: what mends it; None where nothing is to be mended, or no command can.
+        lost: what the source no longer holds.
+    """
+
+    kind: str
+    agrees: bool | None
+    text: str
+    command: str | None = None
+    lost: Sequence[str] = ()
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        return 2 if self.agrees is None else 0 if self.agrees else 1
+
+
+def doctor(
+    stream: Stream,
+    ledger: Address,
+    checkpoint: Checkpoint,
+    kafka: Source = None,
+    ledger_schema: Schema = None,
+    ledger_prefix: Prefix = PREFIX,
+    client: Client = None,
+    packages: Packages = None,
+    conf: Conf = None,
+    as_json: Json = False,
+) -> None:
+    """Tell whether a checkpoint agrees with the ledger, and the command that mends it.
+
+    Ends with 0 where the query can start, 1 where the checkpoint has to be mended, 2 where a person has to decide.
+    """
+    place = place_of(ledger, ledger_schema, ledger_prefix, client or ())
+    case = Case(stream, _whole(checkpoint), ledger, place, kafka, client or (), packages or (), conf or ())
+    with case.opened(writes=False) as (sink, folder):
+        found = _find(case, sink, folder)
+    if as_json:
+        told = {"kind": found.kind, "agrees": found.agrees, "text": found.text, "command": found.command}
+        output.give(_about(case) | told | {"lost": list(found.lost)})
+    else:
+        output.say(found.text)
+    raise typer.Exit(found.code)
+
+
+def restore(
+    stream: Stream,
+    ledger: Address,
+    checkpoint: Checkpoint,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    accept_state_loss: Annotated[
+        bool, typer.Option(STATE, help="Where the state is gone, let the query read its whole source again for it.")
+    ] = False,
+    accept_data_loss: Annotated[
+        bool, typer.Option(DATA, help="Mend also where the source has lost rows that the sink lacks.")
+    ] = False,
+    kafka: Source = None,
+    ledger_schema: Schema = None,
+    ledger_prefix: Prefix = PREFIX,
+    client: Client = None,
+    packages: Packages = None,
+    conf: Conf = None,
+    as_json: Json = False,
+) -> None:
+    """Mend a checkpoint, so that its query goes on where the ledger ends. Stop the query first.
+
+    The old checkpoint is moved aside, never deleted; the repair is an entry of the ledger.
+    """
+    place = place_of(ledger, ledger_schema, ledger_prefix, client or ())
+    case = Case(stream, _whole(checkpoint), ledger, place, kafka, client or (), packages or (), conf or ())
+    with case.opened(writes=not dry_run) as (sink, folder):
+        try:
+            done = case.mend(
+                sink, folder, dry_run=dry_run, accept_state_loss=accept_state_loss, accept_data_loss=accept_data_loss
+            )
+        except (StateLost, Expired) as error:
+            raise type(error)(f"{error}{_decided(case, STATE if isinstance(error, StateLost) else DATA)}") from None
+    if as_json:
+        told = {"kind": done.kind, "text": done.text, "lost": list(map(str, done.lost)), "done": done.is_done}
+        output.give(_about(case) | told | {"aside": done.aside})
+    else:
+        output.say(f"{done.text}\n{_outcome(done, dry_run)}")
+
+
+def _find(case: Case, sink: Mendable, folder: Folder) -> Finding:
+    try:
+        repair = case.mend(sink, folder, dry_run=True)
+    except StateLost as error:
+        return Finding("StateLost", None, f"{error}{_decided(case, STATE)}", case.command(STATE))
+    except Mismatch as error:
+        return Finding("Mismatch", None, str(error))
+    lost = list(map(str, repair.lost))
+    if lost and repair.is_needed:
+        text = f"{explain_expired(repair.text)}{_decided(case, DATA)}"
+        return Finding("Expired", None, text, case.command(DATA), lost)
+    if lost:
+        return Finding("Expired", None, explain_expired(repair.text), None, lost)
+    if not repair.is_needed:
+        unknown = f" {others(sink.ledger)}." if repair.kind == "new" else ""
+        return Finding(repair.kind, True, f"{repair.text}{unknown}")
+    command = case.command()
+    return Finding(repair.kind, False, f"{repair.text}\n  The command that does it:\n{command}{case.lacks}", command)
+
+
+def _decided(case: Case, option: str) -> str:
+    """The command that carries out what a person may decide."""
+    return f"\n  As a command:\n{case.command(option)}{case.lacks}"
+
+
+def _outcome(done: Repair, dry_run: bool) -> str:
+    if not done.is_done:
+        return "Nothing was done." if dry_run else "Nothing was to be done."
+    return "Done." if done.aside is None else f"Done. The old checkpoint is in {done.aside}"
+
+
+def _about(case: Case) -> dict[str, Any]:
+    return {"stream": case.stream, "ledger": case.place.shown, "checkpoint": case.checkpoint}
+
+
+def _whole(checkpoint: str) -> str:
+    """A local path in one form, from the root on: the command may be copied into another folder's shell."""
+    if not is_local(checkpoint):
+        return checkpoint
+    return os.path.abspath(checkpoint.removeprefix("file://").removeprefix("file:"))
+
+
+def _elsewhere(checkpoint: str) -> Folder:
+    from pyspark.sql import SparkSession
+
+    from foreachonce.spark.files import HadoopFiles
+
+    return HadoopFiles.of(SparkSession.active(), checkpoint)

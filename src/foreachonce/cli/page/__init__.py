@@ -1,0 +1,1 @@
+"""The page that ``foreachonce report`` writes: one file of HTML with its plots inside, and nothing from elsewhere."""
