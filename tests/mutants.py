@@ -32,6 +32,8 @@ KAFKA = "tests/contract/test_kafka_contract.py"
 EVENTS = "tests/unit/test_events.py"
 RECOVERY = "tests/contract/test_recovery.py"
 CLI = "tests/unit/test_cli_"
+BEGIN = "tests/unit/test_begin.py"
+OPERATIONS = "tests/contract/test_operations.py"
 
 
 @dataclass(frozen=True)
@@ -715,6 +717,16 @@ MUTANTS = [
         "each if isinstance(each, Markup) else escape(str(each))",
         "str(each)",
         (f"{CLI}report.py::test_page_takes_nothing_from_elsewhere_and_shows_no_text_as_markup",),
+    ),
+    Mutant(
+        "begin-after",
+        "recovery/begin.py",
+        "begin_anew(chain[-1], chain, None)",
+        "begin_anew(chain[0], chain, None)",
+        (
+            f"{BEGIN}::test_checkpoint_is_built_from_it",
+            f"{OPERATIONS}::test_what_came_after_an_entry_is_written_again_into_a_new_table",
+        ),
     ),
 ]
 
