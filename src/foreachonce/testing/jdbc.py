@@ -10,7 +10,7 @@ from pathlib import Path
 import pyspark
 
 from foreachonce.sql.url import parse_url
-from foreachonce.testing import delta
+from foreachonce.testing import delta, files
 from foreachonce.testing.alone import alone
 
 # By the address's name. MySQL's driver speaks to MariaDB too; MariaDB's own is not one that Spark has a dialect for.
@@ -39,9 +39,17 @@ def offer_drivers() -> None:
     Raises:
         NoDriver: one is not there, and could not be fetched.
     """
-    found = [*jars(*PACKAGES.values(), *delta.PACKAGES), *with_all_they_need(KAFKA)]
-    settings = " ".join(f"--conf {name}={value}" for name, value in delta.SETTINGS.items())
-    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--jars {','.join(map(str, found))} {settings} pyspark-shell"
+    found = [*jars(files.PACKAGE, *PACKAGES.values(), *delta.PACKAGES), *with_all_they_need(KAFKA)]
+    # Spark would copy what --jars names at each session's first task, and Java's archive holds the class path only.
+    path = ":".join(str(jar) for jar in found if not _is_sparks(jar))
+    settings = {**delta.SETTINGS, "spark.driver.extraClassPath": path, "spark.executor.extraClassPath": path}
+    words = " ".join(f"--conf {name}={value}" for name, value in settings.items())
+    os.environ["PYSPARK_SUBMIT_ARGS"] = f"{words} pyspark-shell"
+
+
+def _is_sparks(jar: Path) -> bool:
+    """Whether Spark brings the same file itself, whose name then lacks the group."""
+    return Path(pyspark.__file__).with_name("jars").joinpath(jar.name.partition("_")[2]).exists()
 
 
 def jars(*packages: str) -> list[Path]:

@@ -10,6 +10,7 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from foreachonce.faults import VARIABLE
+from foreachonce.testing import files
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -69,6 +70,6 @@ def _start(builder: SparkSession.Builder, settings: dict[str, str]) -> SparkSess
     os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
     # Otherwise the executors run the first python3 on the path, which may not have this library.
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    for key, value in settings.items():
+    for key, value in {**files.settings(), **settings}.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
