@@ -13,6 +13,7 @@ import pytest
 from hypothesis import Phase, settings
 from pyspark.sql import SparkSession
 
+from foreachonce.testing.archive import java_options
 from foreachonce.testing.driver import Driver
 from foreachonce.testing.jdbc import NoDriver, offer_drivers
 from foreachonce.testing.kafka import NoKafka, kafka, make_topic
@@ -37,6 +38,7 @@ def jdbc_driver() -> None:
 
 @pytest.fixture(scope="session")
 def spark(jdbc_driver: None) -> Iterator[SparkSession]:
+    os.environ.setdefault("SPARK_SUBMIT_OPTS", java_options())
     spark = session()
     yield spark
     spark.stop()
