@@ -61,16 +61,15 @@ def class_archive() -> Path:
 def _write(archive: Path, folder: Path) -> None:
     from foreachonce import DeltaSink, JdbcSink
     from foreachonce.testing.driver import Job
-    from foreachonce.testing.stream import BatchFunction, FileStream
+    from foreachonce.testing.stream import FileStream
 
     stream = FileStream(None, folder)
     stream.feed([1], [2])
-    sinks: tuple[BatchFunction, ...] = (
-        JdbcSink(f"sqlite:///{folder}/sink.db", table="events", stream="s"),
-        DeltaSink(f"{folder}/table", stream="s"),
-    )
-    for number, sink in enumerate(sinks):
-        job = Job(sink, stream.source, folder / f"checkpoint-{number}")
+    jobs = [
+        Job(JdbcSink(f"sqlite:///{folder}/sink.db", table="events", stream="s"), stream.source, folder / "checkpoint-0"),
+        Job(DeltaSink(f"{folder}/table", stream="s"), stream.source, folder / "checkpoint-1"),
+    ]
+    for number, job in enumerate(jobs):
         (folder / f"job-{number}").write_bytes(pickle.dumps(job))
     (folder / "last").touch()
     fresh = folder / "fresh.jsa"

@@ -14,7 +14,7 @@ SETTINGS = {
     **NEEDED,
     # A small table's state needs no 50 tasks.
     "spark.databricks.delta.snapshotPartitions": "1",
-    # In any zone but UTC, Delta 4.4 would compute the state anew after each commit, to compare it with its checksum.
+    # In any zone but UTC Delta would compute the state anew after each commit, and compare it with the checksum file.
     "spark.databricks.delta.allFilesInCrc.verificationMode.forceOnNonUTC.enabled": "false",
     # VACUUM lists folders with so many tasks.
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
