@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -22,17 +23,26 @@ def test_batches_come_as_they_are():
     assert list(quickack.acknowledged(iter("abc"))) == ["a", "b", "c"]
 
 
+def duplicates(connection: socket.socket) -> int:
+    """How many descriptors of this process are the connection; other threads open and close others meanwhile."""
+    found = 0
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        with suppress(OSError):
+            found += os.path.sameopenfile(descriptor, connection.fileno())
+    return found
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
 def test_a_connection_is_found_and_stays_open(pair):
-    before = os.listdir("/proc/self/fd")
     rows = quickack.acknowledged(iter("ab"))
     assert next(rows) == "a"
+    assert [duplicates(end) for end in pair] == [2, 2]
     found = quickack._tcp_sockets()
     assert {end.getsockname() for end in pair} <= {each.getsockname() for each in found}
     for each in found:
         each.close()
     assert list(rows) == ["b"]
-    assert os.listdir("/proc/self/fd") == before
+    assert [duplicates(end) for end in pair] == [1, 1]
     pair[0].sendall(b"x")
     assert pair[1].recv(1) == b"x"
 
