@@ -34,6 +34,11 @@ RECOVERY = "tests/contract/test_recovery.py"
 CLI = "tests/unit/test_cli_"
 BEGIN = "tests/unit/test_begin.py"
 OPERATIONS = "tests/contract/test_operations.py"
+SOURCE_LOG = "tests/unit/test_source_log.py"
+DIAGNOSIS = "tests/unit/test_diagnosis.py"
+REBUILD = "tests/unit/test_rebuild.py"
+STATE = "tests/unit/test_state.py"
+MEND = "tests/unit/test_mend.py"
 
 
 @dataclass(frozen=True)
@@ -627,16 +632,16 @@ MUTANTS = [
     Mutant(
         "repair-without-state",
         "recovery/mend.py",
-        '    if not (goal.is_stateful or (is_own and folder.exists("state"))):',
+        "    if not (goal.is_stateful or (old is not None and old.exists(STATE))):",
         "    if True:",
         (f"{RECOVERY}::TestSqlite::test_state_that_is_gone_is_refused_and_read_again_where_the_user_says_so",),
     ),
     Mutant(
         "repair-makes-a-commit-up",
         "recovery/rebuild.py",
-        "    if is_stateful and goal.begun is None:",
+        "    if state is not None and state.runs_again:",
         "    if False:",
-        (f"{RECOVERY}::TestSqlite::test_batch_that_spark_has_not_finished_feeds_its_state_again",),
+        (REBUILD, f"{RECOVERY}::TestSqlite::test_batch_that_spark_has_not_finished_feeds_its_state_again"),
     ),
     Mutant(
         "repair-broken-off",
@@ -721,12 +726,131 @@ MUTANTS = [
     Mutant(
         "begin-after",
         "recovery/begin.py",
-        "begin_anew(chain[-1], chain, None)",
-        "begin_anew(chain[0], chain, None)",
+        "begin_anew(chain[-1], past)",
+        "begin_anew(chain[0], past)",
         (
             f"{BEGIN}::test_checkpoint_is_built_from_it",
             f"{OPERATIONS}::test_what_came_after_an_entry_is_written_again_into_a_new_table",
         ),
+    ),
+    Mutant(
+        "source-log-compacted-short",
+        "checkpoint/formats.py",
+        "for number in range(compact + 1) for line in log[number]",
+        "for number in range(compact) for line in log[number]",
+        (SOURCE_LOG, REBUILD, DIAGNOSIS),
+    ),
+    Mutant(
+        "source-log-compacted-for-one-setting",
+        "checkpoint/formats.py",
+        "    for compact in (last - interval, last):",
+        "    for compact in (last,):",
+        (SOURCE_LOG,),
+    ),
+    Mutant(
+        "interval-of-spark",
+        "checkpoint/formats.py",
+        "        return compacts[-1] - compacts[-2]",
+        "        return setting",
+        (SOURCE_LOG,),
+    ),
+    Mutant(
+        "entries-of-a-compact-file",
+        "checkpoint/read.py",
+        "(*range(wanted[-1], number - 1, -1), *range(wanted[-1] + 1, number + COMPACT_SEARCH))",
+        "tuple(range(wanted[-1] + 1, number + COMPACT_SEARCH))",
+        (SOURCE_LOG, "tests/unit/test_checkpoint.py"),
+    ),
+    Mutant(
+        "checksums-without-spark",
+        "checkpoint/local.py",
+        "        if not _fits(content, _checksums(self._path / path)):",
+        "        if False:",
+        ("tests/unit/test_folders.py",),
+    ),
+    Mutant(
+        "offsets-before-are-those-of-the-end",
+        "recovery/rebuild.py",
+        "{source: entry.position.sources[source].start for source in own.offsets}",
+        "{source: entry.position.sources[source].end for source in own.offsets}",
+        (REBUILD,),
+    ),
+    Mutant(
+        "offsets-before-of-another-batch",
+        "recovery/past.py",
+        '    if before is not None and last.position.follows(before.position) == "equal":',
+        "    if before is not None:",
+        (REBUILD,),
+    ),
+    Mutant(
+        "changed-batch",
+        "recovery/diagnosis.py",
+        '    alike = position.same_as(settled.position) and end.follows(settled.position) == "equal"',
+        '    alike = end.follows(settled.position) == "equal"',
+        (DIAGNOSIS,),
+    ),
+    Mutant(
+        "changed-files-of-an-idle-source",
+        "recovery/diagnosis.py",
+        '    alike = position.same_as(settled.position) and end.follows(settled.position) == "equal"',
+        "    alike = position.same_as(settled.position)",
+        (DIAGNOSIS,),
+    ),
+    Mutant(
+        "changed-start-of-a-planned-batch",
+        "recovery/diagnosis.py",
+        '        follows = goal.last is None or position.follows(goal.last.position) == "equal"',
+        "        follows = True",
+        (DIAGNOSIS,),
+    ),
+    Mutant(
+        "gap-in-a-source-log",
+        "recovery/diagnosis.py",
+        "    lost = [str(number) for number in range(last + 1) if number not in found]",
+        "    lost: list[str] = []",
+        (DIAGNOSIS,),
+    ),
+    Mutant(
+        "first-batch-from-elsewhere",
+        "recovery/beginnings.py",
+        "if not (old is not None and",
+        "if False and not (old is not None and",
+        (DIAGNOSIS, REBUILD, STATE),
+    ),
+    Mutant(
+        "log-of-a-checkpoint-that-was-cut-anew",
+        "recovery/past.py",
+        "            return above is not None and sorted(found[above]) == sorted(known[above])",
+        "            return True",
+        (REBUILD,),
+    ),
+    Mutant(
+        "state-of-batches-that-were-cut-otherwise",
+        "recovery/state.py",
+        "    return can_go_on and _ends_alike(old, last) and",
+        "    return can_go_on and",
+        (STATE, MEND),
+    ),
+    Mutant(
+        "state-of-batches-that-were-taken-back",
+        "recovery/mend.py",
+        "        mended.remove(path)",
+        "        pass",
+        (MEND,),
+    ),
+    Mutant(
+        "log-of-a-source-without-files",
+        "recovery/rebuild.py",
+        "and not folder_log(old, name) and",
+        "and",
+        (REBUILD,),
+    ),
+    Mutant(
+        "folder-of-a-source-that-is-used-twice",
+        "position.py",
+        "    if not shared:\n        return {source: source",
+        "    if True:\n        return {source: source",
+        (REBUILD, "tests/unit/test_position.py"),
     ),
 ]
 

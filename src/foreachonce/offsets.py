@@ -41,6 +41,18 @@ def records_between(start: str | None, end: str | None) -> int | None:
     return total
 
 
+def kafka_offsets(offset: str | None) -> dict[str, dict[int, int]]:
+    """Kafka's offsets by topic and partition; none for another source's."""
+    found = json.loads(offset or "null")
+    if not isinstance(found, dict) or not all(map(_is_partitions, found.values())):
+        return {}
+    return {topic: {int(partition): place for partition, place in places.items()} for topic, places in found.items()}
+
+
+def _is_partitions(value: JsonValue) -> bool:
+    return isinstance(value, dict) and all(key.isdecimal() and _is_number(place) for key, place in value.items())
+
+
 def _steps(left: JsonValue, right: JsonValue) -> Iterator[Order]:
     if isinstance(left, dict) and isinstance(right, dict):
         if left.keys() - right.keys():

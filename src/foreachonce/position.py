@@ -8,7 +8,7 @@ different files, so the log's lines belong to the position too.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from foreachonce.offsets import Order, order, records_between
@@ -25,12 +25,15 @@ class SourceSpan:
         end: the offset's JSON where the batch ends (inclusive), None while the source has never had data.
         files: file sources only: the source log's lines after ``start`` up to ``end``, verbatim.
         start_files: file sources only: the lines of the log entry that ``start`` points at, verbatim.
+        is_shared: another use of a source that stands before this one in the query, as in ``frame.union(frame)``. It has an
+            offset of its own, and no log: the files are those of the other.
     """
 
     start: str | None
     end: str | None
     files: tuple[str, ...] = ()
     start_files: tuple[str, ...] = ()
+    is_shared: bool = False
 
     def same_as(self, other: SourceSpan) -> bool:
         """Whether both take the same rows: equal offsets and, for files, the same files."""
@@ -78,6 +81,24 @@ class Position:
         return found.pop() if len(found) == 1 else "unordered"
 
     @property
+    def at_end(self) -> Position:
+        """The position without rows where this one ends; it follows one that ends at the same place."""
+        spans = self.sources.items()
+        return Position(
+            {source: SourceSpan(each.end, each.end, (), each.end_files, each.is_shared) for source, each in spans}
+        )
+
+    @property
+    def shared(self) -> frozenset[str]:
+        """The ids of the sources that are other uses of one before."""
+        return frozenset(source for source, span in self.sources.items() if span.is_shared)
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """The folder below ``sources`` of each source that has one, by source id."""
+        return source_folders(self.sources, self.shared)
+
+    @property
     def records(self) -> int | None:
         """At most how many records all sources bring, as far as offsets tell it: those of Kafka do."""
         counts = [records_between(span.start, span.end) for span in self.sources.values()]
@@ -96,11 +117,12 @@ class Position:
     @property
     def source_log(self) -> str | None:
         """The source-log lines as JSON, by source id; None where no source is made of files."""
-        logs = {
-            source: {"start": list(span.start_files), "files": list(span.files)}
-            for source, span in self.sources.items()
-            if span.files or span.start_files
-        }
+        logs: dict[str, object] = {}
+        for source, span in self.sources.items():
+            if span.files or span.start_files:
+                logs[source] = {"start": list(span.start_files), "files": list(span.files)}
+            elif span.is_shared:
+                logs[source] = {"shared": True}
         return json.dumps(logs, ensure_ascii=False) if logs else None
 
     @classmethod
@@ -114,10 +136,19 @@ class Position:
                     end,
                     files=tuple(logs.get(source, {}).get("files", ())),
                     start_files=tuple(logs.get(source, {}).get("start", ())),
+                    is_shared=bool(logs.get(source, {}).get("shared", False)),
                 )
                 for source, end in last.items()
             }
         )
+
+
+def source_folders(sources: Collection[str], shared: Collection[str]) -> dict[str, str]:
+    """The folder below ``sources`` of each source that has one, by source id: Spark numbers sources once, and uses all."""
+    own = [source for source in sources if source not in shared]
+    if not shared:
+        return {source: source for source in own}
+    return {source: str(number) for number, source in enumerate(sorted(own, key=int))}
 
 
 def log_pointer(offset: str | None) -> int | None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
+from urllib.parse import unquote, urlsplit
 
 from foreachonce.entry import Entry
 from foreachonce.epoch import Epoch
+from foreachonce.errors import EpochError, SinkUnavailable
 from foreachonce.position import Position, SourceSpan
+
+Disk: TypeAlias = "dict[str, str]"
 
 
 def kafka(*places: int | None) -> str | None:
@@ -82,16 +88,70 @@ def of_files(number: int, **changed: Any) -> Entry:
     )
 
 
-class FakeFiles:
-    """A checkpoint folder in a dictionary."""
+class Torn(str):
+    """What a file holds that no longer goes with its checksum."""
 
-    root = "/checkpoint"
 
-    def __init__(self, texts: dict[str, str]) -> None:
-        self._texts = texts
+class FakeFolder:
+    """A checkpoint folder in a dictionary, whose keys are paths with the root; :mod:`tests.folders` tests it too."""
+
+    def __init__(self, texts: Mapping[str, str] = MappingProxyType({}), root: str = "/checkpoint", disk: Disk | None = None):
+        self.root = root.rstrip("/")
+        self.disk: Disk = {} if disk is None else disk
+        for path, text in texts.items():
+            self.write(path, text)
 
     def text(self, path: str) -> str | None:
-        return self._texts.get(path)
+        found = self.disk.get(self._place(path))
+        if isinstance(found, Torn):
+            raise EpochError(f"{path} of the checkpoint {self.root} is damaged.")
+        return found
 
     def exists(self, path: str) -> bool:
-        return any(name == path or name.startswith(f"{path}/") for name in self._texts)
+        return self._place(path) in self.disk or any(self.walk(path))
+
+    def has(self, address: str) -> bool:
+        return unquote(urlsplit(address).path) in self.disk
+
+    def names(self, path: str) -> list[str]:
+        start = f"{path}/" if path else ""
+        return sorted({each.removeprefix(start).split("/")[0] for each in self.walk(path)})
+
+    def walk(self, path: str) -> Iterator[str]:
+        inside = f"{self._place(path)}/"
+        yield from sorted(place.removeprefix(f"{self.root}/") for place in self.disk if place.startswith(inside))
+
+    def write(self, path: str, text: str) -> None:
+        self.disk[self._place(path)] = text
+
+    def beside(self, ending: str) -> FakeFolder:
+        return FakeFolder(root=self.root + ending, disk=self.disk)
+
+    def copy(self, path: str, root: str) -> None:
+        if not self.exists(path):
+            raise EpochError(f"there is no {path}.")
+        for each in [path] if self._place(path) in self.disk else list(self.walk(path)):
+            text = self.text(each)
+            assert text is not None
+            self.disk[f"{root.rstrip('/')}/{each}"] = text
+
+    def remove(self, path: str) -> None:
+        self.disk.pop(self._place(path), None)
+
+    def move(self, root: str) -> None:
+        target = FakeFolder(root=root, disk=self.disk)
+        if target.exists("") or not self.exists(""):
+            raise SinkUnavailable(f"{self.root} stays: at {root} something is there, or there is nothing to move.")
+        for path in list(self.walk("")):
+            self.disk[target._place(path)] = self.disk.pop(self._place(path))
+
+    def discard(self) -> None:
+        for path in list(self.walk("")):
+            self.remove(path)
+
+    def tear(self, path: str, size: int) -> None:
+        """Cut a file short behind the folder's back."""
+        self.disk[self._place(path)] = Torn(self.disk[self._place(path)][:size])
+
+    def _place(self, path: str) -> str:
+        return f"{self.root}/{path}" if path else self.root

@@ -16,6 +16,7 @@ from foreachonce import Entry, SqlLedger
 from foreachonce.checkpoint.local import LocalFolder
 from foreachonce.cli.commands import app
 from foreachonce.recovery.goal import Standing, goal_of
+from foreachonce.recovery.past import past_of
 from foreachonce.recovery.rebuild import rebuild
 from foreachonce.sql.ledger import epoch_values
 from foreachonce.sql.schema import as_text, tables
@@ -54,7 +55,7 @@ def checkpoint_after(folder: Path, *entries: Entry) -> Path:
     """A checkpoint whose query goes on after the last of the entries."""
     goal = goal_of([Standing("a sink", entries[-1])])
     assert goal is not None
-    for path, text in rebuild(goal, entries, None).texts.items():
+    for path, text in rebuild(goal, past_of(goal, entries, None)).texts.items():
         LocalFolder(str(folder)).write(path, text)
     return folder
 

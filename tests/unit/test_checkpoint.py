@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from foreachonce.checkpoint import OffsetLog, is_stateful, query_id, read_position
 from foreachonce.errors import EpochError
 from foreachonce.position import Position, SourceSpan
-from tests.unit.builders import FakeFiles, kafka, line, pointer
+from tests.unit.builders import FakeFolder, kafka, line, pointer
 
 META = '{"batchWatermarkMs":0,"batchTimestampMs":1700000000000,"conf":{"spark.sql.shuffle.partitions":"2"}}'
 
@@ -26,10 +26,10 @@ def log(*lines: str) -> str:
     return "\n".join(["v1", *lines])
 
 
-def checkpoint(*batches: str, **others: str) -> FakeFiles:
+def checkpoint(*batches: str, **others: str) -> FakeFolder:
     """A checkpoint whose ``offsets/N`` are ``batches``; a keyword ``sources_0_3`` is the file ``sources/0/3``."""
     texts = {f"offsets/{number}": text for number, text in enumerate(batches)}
-    return FakeFiles(texts | {name.replace("_", "/"): text for name, text in others.items()})
+    return FakeFolder(texts | {name.replace("_", "/"): text for name, text in others.items()})
 
 
 # --- offsets ---------------------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ def test_torn_offset_log_of_the_batch_before_is_refused_by_name():
 @pytest.mark.parametrize(("kept", "missing"), [(0, "offsets/1"), (1, "offsets/0")])
 def test_missing_offset_log_is_refused_by_name(kept, missing):
     with pytest.raises(EpochError, match=f"/checkpoint holds no {missing}"):
-        read_position(FakeFiles({f"offsets/{kept}": v1(kafka(3))}), 1)
+        read_position(FakeFolder({f"offsets/{kept}": v1(kafka(3))}), 1)
 
 
 # --- source logs -----------------------------------------------------------------------------------------------------
@@ -152,14 +152,14 @@ def test_each_source_has_a_log_of_its_own():
 
 def test_compacted_source_log_gives_each_batch_its_own_files_only():
     compact = log(*(line(f"f{number}", number) for number in range(10)))
-    files = FakeFiles({"offsets/8": v1(pointer(8)), "offsets/9": v1(pointer(9)), "sources/0/9.compact": compact})
+    files = FakeFolder({"offsets/8": v1(pointer(8)), "offsets/9": v1(pointer(9)), "sources/0/9.compact": compact})
     found, _ = read_position(files, 9)
     assert found.sources["0"] == SourceSpan(pointer(8), pointer(9), files=(line("f9", 9),), start_files=(line("f8", 8),))
 
 
 def test_entry_1_is_not_taken_for_entry_11_or_19():
     compact = log(*(line(f"f{number}", number) for number in range(20)))
-    files = FakeFiles({"offsets/0": v1(pointer(0)), "offsets/1": v1(pointer(1)), "sources/0/19.compact": compact})
+    files = FakeFolder({"offsets/0": v1(pointer(0)), "offsets/1": v1(pointer(1)), "sources/0/19.compact": compact})
     assert read_position(files, 1)[0].sources["0"].files == (line("f1", 1),)
 
 
@@ -167,18 +167,18 @@ def test_compaction_does_not_change_a_position():
     plain = {f"sources/0/{number}": log(line(f"f{number}", number)) for number in (8, 9)}
     compact = {"sources/0/9.compact": log(*(line(f"f{number}", number) for number in range(10)))}
     offsets = {"offsets/8": v1(pointer(8)), "offsets/9": v1(pointer(9))}
-    before, after = (read_position(FakeFiles(offsets | logs), 9)[0] for logs in (plain, compact))
+    before, after = (read_position(FakeFolder(offsets | logs), 9)[0] for logs in (plain, compact))
     assert after == before
 
 
 def test_entrys_own_file_is_read_where_there_is_a_compact_one_too():
     logs = {"sources/0/0": log(line("own", 0)), "sources/0/9.compact": log(line("compacted", 0))}
-    assert read_position(FakeFiles({"offsets/0": v1(pointer(0))} | logs), 0)[0].sources["0"].files == (line("own", 0),)
+    assert read_position(FakeFolder({"offsets/0": v1(pointer(0))} | logs), 0)[0].sources["0"].files == (line("own", 0),)
 
 
 @pytest.mark.parametrize(("kept", "missing"), [(0, 1), (1, 0)])
 def test_missing_entry_of_the_source_log_is_refused_by_name(kept, missing):
-    files = FakeFiles({
+    files = FakeFolder({
         "offsets/0": v1(pointer(0)), "offsets/1": v1(pointer(1)), f"sources/0/{kept}": log(line("a", kept))
     })  # fmt: skip
     with pytest.raises(EpochError, match=f"/checkpoint holds neither sources/0/{missing} nor a compact file"):
@@ -192,7 +192,7 @@ def test_torn_entry_of_the_source_log_is_refused_by_name(text):
 
 
 def test_compact_file_that_lacks_the_entry_is_refused_by_name():
-    files = FakeFiles({"offsets/0": v1(pointer(0)), "sources/0/9.compact": log(line("b", 1))})
+    files = FakeFolder({"offsets/0": v1(pointer(0)), "sources/0/9.compact": log(line("b", 1))})
     with pytest.raises(EpochError, match="sources/0/0"):
         read_position(files, 0)
 
@@ -202,20 +202,20 @@ def test_compact_file_that_lacks_the_entry_is_refused_by_name():
 
 @pytest.mark.parametrize("text", ['{"id":"d3b0-1"}', '{"id":"d3b0-1"}\n'])
 def test_metadata_tells_the_query(text):
-    assert query_id(FakeFiles({"metadata": text})) == "d3b0-1"
+    assert query_id(FakeFolder({"metadata": text})) == "d3b0-1"
 
 
 def test_checkpoint_without_metadata_says_which_path_is_wanted():
     with pytest.raises(EpochError, match=r"/checkpoint.*checkpointLocation"):
-        query_id(FakeFiles({}))
+        query_id(FakeFolder({}))
 
 
 @pytest.mark.parametrize("text", ["", "\n", '{"id":', "{}", "[]"])
 def test_torn_metadata_is_refused_by_name(text):
     with pytest.raises(EpochError, match=r"metadata.*/checkpoint|/checkpoint.*metadata"):
-        query_id(FakeFiles({"metadata": text}))
+        query_id(FakeFolder({"metadata": text}))
 
 
 def test_query_with_a_state_folder_is_stateful():
-    assert is_stateful(FakeFiles({"state/0/_metadata/v2/0": ""}))
-    assert not is_stateful(FakeFiles({"metadata": "", "stateless": ""}))
+    assert is_stateful(FakeFolder({"state/0/_metadata/v2/0": ""}))
+    assert not is_stateful(FakeFolder({"metadata": "", "stateless": ""}))

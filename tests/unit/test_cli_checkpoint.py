@@ -9,7 +9,7 @@ import pytest
 
 from foreachonce import SqlLedger
 from foreachonce.sql import intents
-from tests.unit.builders import chain, entry, files, kafka
+from tests.unit.builders import chain, entry, files, kafka, of_files
 from tests.unit.command import checkpoint_after, files_of, fill, run, told
 
 CHAIN = chain(100, 200, 300)
@@ -111,6 +111,24 @@ def test_state_that_is_lost_is_somebodys_decision(sqlite_url, checkpoint):
     assert not checkpoint.exists()
     carried_out(found["command"])
     assert told("doctor", "s", *asked)["kind"] == "agrees"
+
+
+INTERVAL = "--conf", "spark.sql.streaming.fileSource.log.compactInterval=3"
+
+
+def test_log_of_files_goes_with_the_interval_that_the_query_has(sqlite_url, checkpoint):
+    """Spark looks for compact files by its setting; the query would not start."""
+    fill(sqlite_url, *(of_files(number) for number in range(5)))
+    asked = ("--ledger", sqlite_url, "--checkpoint", checkpoint)
+    run("restore", "s", *asked, *INTERVAL)
+    assert [path.name for path in sorted((checkpoint / "sources" / "0").iterdir())] == ["2.compact", "3", "4"]
+    assert told("doctor", "s", *asked, *INTERVAL)["kind"] == "agrees"
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "ten", ""])
+def test_interval_that_is_none_is_refused(ledger, sqlite_url, checkpoint, value):
+    words = ("--ledger", sqlite_url, "--checkpoint", checkpoint, "--conf", f"{INTERVAL[1][:-1]}{value}")
+    assert "whole number from 1 on" in run("doctor", "s", *words, code=2)
 
 
 def test_files_that_are_gone_are_named(sqlite_url, checkpoint, tmp_path):

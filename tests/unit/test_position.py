@@ -137,3 +137,32 @@ def test_log_pointer_is_told_from_other_offsets():
 
 def test_line_of_a_source_log_tells_its_entry():
     assert log_batch(line("a", 12)) == 12
+
+
+@pytest.mark.parametrize(("shared", "folders"), [
+    ((), {"0": "0", "1": "1", "2": "2"}),
+    (("1",), {"0": "0", "2": "1"}),
+    (("1", "2"), {"0": "0"}),
+])  # fmt: skip
+def test_source_that_is_used_twice_has_one_folder_and_comes_back(shared, folders):
+    """As in ``union``: Spark numbers it once there, and twice in the offset log."""
+    kept = Position({source: SourceSpan(None, pointer(1), is_shared=source in shared) for source in "012"})
+    assert (kept.shared, kept.folders) == (set(shared), folders)
+    assert Position.restore(kept.starts, kept.ends, kept.source_log) == kept
+    assert kept.at_end.shared == kept.shared
+
+
+def test_more_than_ten_sources_have_their_folders_in_order():
+    spans = {str(number): SourceSpan(None, "1", is_shared=number == 3) for number in range(12)}
+    assert list(Position(spans).folders.items())[-2:] == [("10", "9"), ("11", "10")]
+
+
+def test_folder_of_a_source_with_a_name_is_its_name():
+    assert Position({"7": SourceSpan(None, "1"), "orders": SourceSpan(None, "1")}).folders == {"7": "7", "orders": "orders"}
+
+
+def test_place_where_a_position_ends_follows_it():
+    before = files(0, 2, ["b", "c"], ["a"])
+    assert before.at_end.follows(before) == "equal"
+    assert before.at_end == files(2, 2, [], ["b", "c"])
+    assert before.at_end.at_end == before.at_end

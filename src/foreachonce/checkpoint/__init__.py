@@ -1,17 +1,39 @@
 """Spark's checkpoint folders: their formats, and a position out of one. Pure but for a folder's files."""
 
 from foreachonce.checkpoint.folder import Files, Folder
-from foreachonce.checkpoint.formats import CommitLog, OffsetLog, metadata_text, source_log_files
-from foreachonce.checkpoint.read import is_stateful, query_id, read_position
+from foreachonce.checkpoint.formats import (
+    COMPACT,
+    COMPACT_INTERVAL,
+    COMPACT_INTERVAL_SETTING,
+    CommitLog,
+    Log,
+    OffsetLog,
+    by_entry,
+    log_number,
+    metadata_text,
+    source_log_files,
+    source_log_lines,
+    source_log_names,
+)
+from foreachonce.checkpoint.read import is_stateful, query_id, read_end, read_position
 
 __all__ = [
+    "COMPACT",
+    "COMPACT_INTERVAL",
+    "COMPACT_INTERVAL_SETTING",
     "CommitLog",
     "Files",
     "Folder",
+    "Log",
     "OffsetLog",
+    "by_entry",
     "is_stateful",
+    "log_number",
     "metadata_text",
     "query_id",
+    "read_end",
     "read_position",
     "source_log_files",
+    "source_log_lines",
+    "source_log_names",
 ]

@@ -5,23 +5,31 @@
   4.1 on): ``id:offset``. ``-`` stands for a source without data yet.
 - ``commits/N``: a version and a line of metadata: the next batch's watermark and, from v2 on, the ids of state files.
 - ``sources/I/N`` of a file source: a version, then a line of JSON for each file of its log entry N. Every tenth entry is
-  ``N.compact`` instead, which holds all entries so far.
+  ``N.compact`` instead, which holds all entries so far. I is the source's name in v2, else its place in the query.
 
-Source: OffsetSeqLog.scala, CommitLog.scala, HDFSMetadataLog.scala and CompactibleFileStreamLog.scala of Apache Spark.
+Spark ends no file with a newline; one that somebody's editor has added is read, and not written back.
+
+Source: OffsetSeqLog.scala, CommitLog.scala, HDFSMetadataLog.scala and CompactibleFileStreamLog.scala of Apache Spark 4.2,
+and the checkpoints of Spark 2.1 to 4.2 in its tests, which ``tests/contract/test_checkpoint_formats.py`` reads.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from foreachonce.position import VOID
+from foreachonce.position import VOID, log_batch
 
 OFFSET_VERSIONS = ("v1", "v2")
 COMMIT_VERSIONS = ("v1", "v2", "v3")
-# spark.sql.streaming.fileSource.log.compactInterval, unless set. Spark derives another from the files that it finds.
+LOG_VERSION = "v1"
+COMPACT = ".compact"
+COMPACT_INTERVAL_SETTING = "spark.sql.streaming.fileSource.log.compactInterval"
+# What it is unless set.
 COMPACT_INTERVAL = 10
+# The lines of a file source's log, by the number of the log entry.
+Log = Mapping[int, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,8 @@ class OffsetLog:
     Args:
         version: ``"v1"`` or ``"v2"``.
         metadata: the JSON of Spark's ``OffsetSeqMetadata``, verbatim; empty from before Spark 2.1.
-        offsets: each source's offset as JSON, by source id (its place, or its name in v2); None before its first data.
+        offsets: each source's offset as JSON, by source id (its place, or its name in v2), in the file's order; None before
+            its first data.
     """
 
     version: str
@@ -51,13 +60,13 @@ class OffsetLog:
         if len(rest) < 2:
             raise ValueError("it ends before the first offset")
         metadata, *lines = rest
-        if metadata:
-            json.loads(metadata)
+        if metadata or version == "v2":
+            _check_object(metadata)
         pairs = enumerate(lines) if version == "v1" else (line.split(":", 1) for line in map(_with_colon, lines))
         offsets = {str(source): None if offset == VOID else offset for source, offset in pairs}
         for offset in offsets.values():
             json.loads("null" if offset is None else offset)
-        return cls(version, metadata, dict(sorted(offsets.items())))
+        return cls(version, metadata, offsets)
 
     def text(self) -> str:
         """The file's text, as Spark writes it."""
@@ -96,7 +105,7 @@ class CommitLog:
         if version.strip() not in COMMIT_VERSIONS:
             raise ValueError(f"version {version[:20]!r}, known are {', '.join(COMMIT_VERSIONS)}")
         if metadata:
-            json.loads(metadata)
+            _check_object(metadata)
         return cls(version.strip(), metadata)
 
     @classmethod
@@ -114,21 +123,94 @@ def metadata_text(query_id: str) -> str:
     return json.dumps({"id": query_id}, separators=(",", ":"))
 
 
-def source_log_files(log: Mapping[int, tuple[str, ...]]) -> dict[str, str]:
+def source_log_lines(text: str) -> tuple[str, ...]:
+    """The lines of one file of a file source's log.
+
+    Raises:
+        ValueError: it is of a version that this library does not know, or holds no file.
+    """
+    version, *lines = text.removesuffix("\n").split("\n")
+    if version != LOG_VERSION:
+        raise ValueError(f"version {version[:20]!r}, known is {LOG_VERSION}")
+    if not lines:
+        raise ValueError("it names no file")
+    return tuple(lines)
+
+
+def by_entry(lines: Iterable[str]) -> dict[int, tuple[str, ...]]:
+    """Lines of a file source's log, by the number of the log entry.
+
+    Raises:
+        ValueError: a line is torn.
+    """
+    found: dict[int, list[str]] = {}
+    for line in lines:
+        try:
+            found.setdefault(log_batch(line), []).append(line)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the line {line[:40]!r} is none of a file source: {error!r}") from None
+    return {number: tuple(some) for number, some in found.items()}
+
+
+def log_number(name: str) -> int | None:
+    """The number of the log entry that a file of this name holds, alone or with all before it; None for other names."""
+    number = name.removesuffix(COMPACT)
+    return int(number) if number.isascii() and number.isdigit() else None
+
+
+def source_log_names(names: Iterable[str], interval: int = COMPACT_INTERVAL) -> list[str]:
+    """The names of the files that Spark reads of a source's log when it starts; each of them must be there.
+
+    Args:
+        names: of all files that are there.
+        interval: ``spark.sql.streaming.fileSource.log.compactInterval`` of the session.
+    """
+    numbers = {name: number for name in names if (number := log_number(name)) is not None}
+    if not numbers:
+        return []
+    last = max(numbers.values())
+    used = _interval(sorted(number for name, number in numbers.items() if name.endswith(COMPACT)), interval)
+    first = max(0, (last + 1) // used * used - 1)
+    return [f"{number}{COMPACT}" if (number + 1) % used == 0 else f"{number}" for number in range(first, last + 1)]
+
+
+def _interval(compacts: Sequence[int], setting: int) -> int:
+    """The interval of compaction that Spark takes: from the newest two compact files, else one that the only one allows."""
+    if len(compacts) > 1:
+        return compacts[-1] - compacts[-2]
+    if not compacts:
+        return setting
+    size = compacts[0] + 1
+    parts = range(setting, size // 2 + 1) if setting < size // 2 else ()
+    return next((each for each in parts if size % each == 0), size)
+
+
+def source_log_files(log: Log, interval: int = COMPACT_INTERVAL) -> dict[str, str]:
     """A file source's log anew: the texts of its files, by name.
+
+    Spark looks for ``N.compact`` wherever N + 1 is a multiple of its interval. It takes that from the distance of the newest
+    two such files, else from its setting, so that the log of fewer than two intervals goes with the setting only.
 
     Args:
         log: the lines of each log entry, from 0 on without a gap.
+        interval: ``spark.sql.streaming.fileSource.log.compactInterval`` of the session that will read it.
     """
-    compact = len(log) // COMPACT_INTERVAL * COMPACT_INTERVAL - 1
-    texts = {str(number): _source_log_text(log[number]) for number in range(compact + 1, len(log))}
-    if compact >= 0:
-        texts[f"{compact}.compact"] = _source_log_text([line for number in range(compact + 1) for line in log[number]])
+    last = len(log) // interval * interval - 1
+    texts = {str(number): _source_log_text(log[number]) for number in range(last + 1, len(log))}
+    for compact in (last - interval, last):
+        if compact >= 0:
+            lines = [line for number in range(compact + 1) for line in log[number]]
+            texts[f"{compact}{COMPACT}"] = _source_log_text(lines)
     return texts
 
 
-def _source_log_text(lines: tuple[str, ...] | list[str]) -> str:
-    return "\n".join(["v1", *lines])
+def _source_log_text(lines: Iterable[str]) -> str:
+    return "\n".join([LOG_VERSION, *lines])
+
+
+def _check_object(metadata: str) -> None:
+    if not isinstance(json.loads(metadata), dict):
+        raise ValueError(f"its metadata is {metadata[:40]!r}, not an object")
 
 
 def _or_void(offset: str | None) -> str:

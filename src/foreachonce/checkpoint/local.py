@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from struct import error as StructError
+from struct import iter_unpack, unpack_from
 from urllib.parse import unquote, urlsplit
+from zlib import crc32
 
-from foreachonce.errors import EpochError, SinkUnavailable
+from foreachonce.checkpoint.folder import without_slash
+from foreachonce.errors import ConfigurationError, EpochError, SinkUnavailable
+
+# A file of checksums: this, the length of a piece as four bytes, then the CRC-32 of each piece of the file beside it.
+# Source: ChecksumFileSystem.java of Apache Hadoop.
+_CHECKSUMS = b"crc\0"
 
 
 class LocalFolder:
     """See :class:`~foreachonce.checkpoint.folder.Folder`."""
 
     def __init__(self, root: str) -> None:
-        self.root = root.rstrip("/")
-        self._path = Path(self.root.removeprefix("file://").removeprefix("file:"))
+        self.root = without_slash(root)
+        self._path = _local(root)
 
     def text(self, path: str) -> str | None:
         """The text of a file, None where there is none."""
         try:
-            return (self._path / path).read_text(encoding="utf-8")
+            return self._content(path).decode()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except UnicodeDecodeError as error:
@@ -37,36 +46,80 @@ class LocalFolder:
     def names(self, path: str) -> list[str]:
         """The names in a folder; empty where there is none."""
         folder = self._path / path
-        return sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
+        return sorted(each.name for each in folder.iterdir() if not _is_checksum(each)) if folder.is_dir() else []
+
+    def walk(self, path: str) -> Iterator[str]:
+        """The paths of all files in a folder."""
+        for place in sorted((self._path / path).rglob("*")):
+            if place.is_file() and not _is_checksum(place):
+                yield place.relative_to(self._path).as_posix()
 
     def write(self, path: str, text: str) -> None:
         """Write a file, in place of one that is there."""
         place = self._path / path
         place.parent.mkdir(parents=True, exist_ok=True)
         # Hadoop would take the checksum of what stood there before for this text's.
-        place.with_name(f".{place.name}.crc").unlink(missing_ok=True)
+        _checksums(place).unlink(missing_ok=True)
         place.write_text(text, encoding="utf-8")
 
     def beside(self, ending: str) -> LocalFolder:
         """The folder whose root is this one's with an ending."""
+        if self._path == self._path.parent:
+            raise ConfigurationError(f"the checkpoint is the whole file system {self.root}: give it a folder of its own.")
         return LocalFolder(self.root + ending)
 
     def copy(self, path: str, root: str) -> None:
         """Copy a file or folder to the same path below another root."""
-        source, target = self._path / path, LocalFolder(root)._path / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True)
-        else:
-            shutil.copy2(source, target)
+        if not self.exists(path):
+            raise EpochError(f"there is no {path} of the checkpoint {self.root} to copy.")
+        for each in self.walk(path) if (self._path / path).is_dir() else (path,):
+            target = _local(root) / each
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(self._content(each))
+
+    def remove(self, path: str) -> None:
+        """Delete a file, if it is there."""
+        _checksums(self._path / path).unlink(missing_ok=True)
+        (self._path / path).unlink(missing_ok=True)
 
     def move(self, root: str) -> None:
         """Give the whole folder another root."""
-        target = LocalFolder(root)._path
-        if target.exists():
-            raise SinkUnavailable(f"{self.root} cannot be moved to {root}: something is there.")
+        target = _local(root)
+        if target.exists() or not self._path.exists():
+            raise SinkUnavailable(f"{self.root} cannot be moved to {root}: something is there, or there is nothing to move.")
         self._path.rename(target)
 
     def discard(self) -> None:
         """Delete the whole folder."""
         shutil.rmtree(self._path, ignore_errors=True)
+
+    def _content(self, path: str) -> bytes:
+        content = (self._path / path).read_bytes()
+        if not _fits(content, _checksums(self._path / path)):
+            raise EpochError(f"{path} of the checkpoint {self.root} is damaged: its checksum does not fit.")
+        return content
+
+
+def _local(root: str) -> Path:
+    return Path(root.removeprefix("file://").removeprefix("file:"))
+
+
+def _checksums(place: Path) -> Path:
+    return place.with_name(f".{place.name}.crc")
+
+
+def _is_checksum(place: Path) -> bool:
+    return place.name.startswith(".") and place.name.endswith(".crc")
+
+
+def _fits(content: bytes, checksums: Path) -> bool:
+    """Whether a file's content is what it was when its checksums were written; true where there are none, as for Hadoop."""
+    try:
+        known = checksums.read_bytes()
+        if not known.startswith(_CHECKSUMS):
+            return True
+        (length,) = unpack_from(">i", known, len(_CHECKSUMS))
+        sums = [number for (number,) in iter_unpack(">I", known[len(_CHECKSUMS) + 4 :])]
+    except (FileNotFoundError, StructError):
+        return True
+    return length < 1 or [crc32(content[at : at + length]) for at in range(0, len(content), length)] == sums

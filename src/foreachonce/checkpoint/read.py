@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Collection, Mapping
 
 from foreachonce.checkpoint.folder import Files
-from foreachonce.checkpoint.formats import OffsetLog
+from foreachonce.checkpoint.formats import COMPACT, OffsetLog, by_entry, source_log_lines
 from foreachonce.errors import EpochError
-from foreachonce.position import Position, SourceSpan, log_batch, log_pointer
+from foreachonce.position import Position, SourceSpan, log_pointer, source_folders
+
+# By source id.
+Offsets = Mapping[str, str | None]
 
 # Spark compacts a file source's log every tenth entry unless spark.sql.streaming.fileSource.log.compactInterval says
-# otherwise; a compact file that is further away than this is not looked for.
+# otherwise; a compact file that is further behind an entry than this is not looked for.
 COMPACT_SEARCH = 100
+# Spark writes a line of the log without spaces.
+NUMBER = re.compile(r'"batchId":(\d+)')
 
 
 def query_id(files: Files) -> str:
@@ -33,58 +40,96 @@ def is_stateful(files: Files) -> bool:
     return files.exists("state")
 
 
-def read_position(files: Files, batch_id: int) -> tuple[Position, str]:
-    """The position of batch ``batch_id``, and the text of its ``offsets/N``."""
+def read_position(files: Files, batch_id: int, shared: Collection[str] = ()) -> tuple[Position, str]:
+    """The position of batch ``batch_id``, and the text of its ``offsets/N``.
+
+    Args:
+        files: the checkpoint.
+        batch_id: the batch.
+        shared: the ids of sources that are other uses of one before; the checkpoint does not tell.
+    """
     text, ends = _offsets(files, batch_id)
-    starts: dict[str, str | None] = _offsets(files, batch_id - 1)[1] if batch_id > 0 else {}
-    spans = {source: _span(files, source, starts.get(source), end) for source, end in ends.items()}
-    return Position(spans), text
+    starts: Offsets = _offsets(files, batch_id - 1)[1] if batch_id > 0 else {}
+    return _position(files, starts, ends, shared), text
 
 
-def _offsets(files: Files, batch_id: int) -> tuple[str, dict[str, str | None]]:
+def read_end(files: Files, batch_id: int, shared: Collection[str] = ()) -> Position:
+    """Where batch ``batch_id`` ends, as a position without rows; neither older offsets nor older log entries are needed."""
+    ends = _offsets(files, batch_id)[1]
+    return _position(files, ends, ends, shared)
+
+
+def _position(files: Files, starts: Offsets, ends: Offsets, shared: Collection[str]) -> Position:
+    folders = source_folders(ends, {source for source in shared if source in ends})
+    return Position({source: _span(files, folders.get(source), starts.get(source), end) for source, end in ends.items()})
+
+
+def _offsets(files: Files, batch_id: int) -> tuple[str, Offsets]:
     text = files.text(f"offsets/{batch_id}")
     if text is None:
         raise EpochError(f"the checkpoint {files.root} holds no offsets/{batch_id}, so the batch has no position.")
     try:
-        return text, dict(OffsetLog.parse(text).offsets)
+        return text, OffsetLog.parse(text).offsets
     except ValueError as error:
         raise EpochError(f"offsets/{batch_id} of the checkpoint {files.root} cannot be read: {error}.") from error
 
 
-def _span(files: Files, source: str, start: str | None, end: str | None) -> SourceSpan:
+def _span(files: Files, source: str | None, start: str | None, end: str | None) -> SourceSpan:
+    """What a batch takes from the source with this folder; None where that is another's."""
+    if source is None:
+        return SourceSpan(start, end, is_shared=True)
     last = log_pointer(end)
     if last is None:
         return SourceSpan(start, end)
-    first = log_pointer(start)
-    new = [_log_entry(files, source, batch) for batch in range(0 if first is None else first + 1, last + 1)]
-    before = () if first is None else _log_entry(files, source, first)
-    return SourceSpan(start, end, files=tuple(line for lines in new for line in lines), start_files=before)
+    first = -1 if start is None else _pointer(files, source, start)
+    entries = _log_entries(files, source, range(max(first, 0), max(first, last) + 1))
+    new = tuple(line for number in range(first + 1, last + 1) for line in entries[number])
+    return SourceSpan(start, end, files=new, start_files=() if first < 0 else entries[first])
 
 
-def _log_entry(files: Files, source: str, batch: int) -> tuple[str, ...]:
-    """The lines of one entry of a source log, from its own file or from the first compact file that holds it."""
-    own = f"sources/{source}/{batch}"
-    names = (own, *(f"sources/{source}/{later}.compact" for later in range(batch, batch + COMPACT_SEARCH)))
-    for name in names:
-        text = files.text(name)
+def _pointer(files: Files, source: str, start: str) -> int:
+    pointer = log_pointer(start)
+    if pointer is None:
+        raise EpochError(
+            f"source {source} of the checkpoint {files.root} is made of files, and the batch starts at {start[:100]}: since "
+            'version 2.1 Spark writes {"logOffset":N}.'
+        )
+    return pointer
+
+
+def _log_entries(files: Files, source: str, wanted: range) -> dict[int, tuple[str, ...]]:
+    """The lines of the wanted entries of a source log, each from its own file or from a compact one that holds it."""
+    found: dict[int, tuple[str, ...]] = {}
+    for number in wanted:
+        if number not in found:
+            found |= _read_entries(files, source, number, wanted)
+    return found
+
+
+def _read_entries(files: Files, source: str, number: int, wanted: range) -> dict[int, tuple[str, ...]]:
+    # The compact file next to the last wanted entry holds all of them; beyond it there may be one that is newer.
+    compact = (*range(wanted[-1], number - 1, -1), *range(wanted[-1] + 1, number + COMPACT_SEARCH))
+    for name in (f"{number}", *(f"{each}{COMPACT}" for each in compact)):
+        path = f"sources/{source}/{name}"
+        text = files.text(path)
         if text is not None:
-            lines = _log_lines(files, name, text, batch)
-            if lines:
+            lines = _wanted_lines(files, path, text, wanted)
+            if number in lines:
                 return lines
             break
     raise EpochError(
-        f"the checkpoint {files.root} holds neither {own} nor a compact file with that entry, so nothing tells "
-        "which files the batch reads."
+        f"the checkpoint {files.root} holds neither sources/{source}/{number} nor a compact file with that entry, so "
+        "nothing tells which files the batch reads."
     )
 
 
-def _log_lines(files: Files, name: str, text: str, batch: int) -> tuple[str, ...]:
-    version, *lines = text.removesuffix("\n").split("\n")
-    # A compact file holds every entry so far: only lines that may be this one's are parsed.
-    marked = [line for line in lines if f'"batchId":{batch}' in line] if name.endswith(".compact") else lines
+def _wanted_lines(files: Files, path: str, text: str, wanted: range) -> dict[int, tuple[str, ...]]:
     try:
-        if version != "v1":
-            raise ValueError(f"version {version[:20]!r}, known is v1")
-        return tuple(line for line in marked if log_batch(line) == batch)
-    except (ValueError, KeyError, TypeError) as error:
-        raise EpochError(f"{name} of the checkpoint {files.root} cannot be read: {error!r}.") from None
+        lines = source_log_lines(text)
+        if path.endswith(COMPACT):
+            # A compact file holds every entry so far: only lines that are wanted are parsed.
+            lines = tuple(line for line in lines if (at := NUMBER.search(line)) is None or int(at[1]) in wanted)
+        found = by_entry(lines)
+    except ValueError as error:
+        raise EpochError(f"{path} of the checkpoint {files.root} cannot be read: {error}.") from None
+    return {number: some for number, some in found.items() if number in wanted}

@@ -11,13 +11,13 @@ from typing import Annotated, Any
 
 import typer
 
-from foreachonce.checkpoint import Folder
+from foreachonce.checkpoint import COMPACT_INTERVAL, COMPACT_INTERVAL_SETTING, Folder
 from foreachonce.checkpoint.local import LocalFolder
 from foreachonce.cli import output
 from foreachonce.cli.options import LEDGER, Address, Checkpoint, Client, Conf, Json, Packages, Prefix, Schema, Source, Stream
 from foreachonce.cli.place import PASSWORD, PREFIX, Place, SqlPlace, is_local, place_of, source_settings
 from foreachonce.cli.reading import SPARKS_SECRETS, others, spark
-from foreachonce.cli.settings import refuse_plain_secrets
+from foreachonce.cli.settings import is_hidden, refuse_plain_secrets, settings
 from foreachonce.errors import ConfigurationError, Expired, Mismatch, StateLost
 from foreachonce.recovery.mend import Mendable, Repair, mend
 from foreachonce.recovery.prepare import earliest_of
@@ -58,7 +58,16 @@ class Case:
     def mend(self, sink: Mendable, folder: Folder, **accepted: bool) -> Repair:
         """See :func:`~foreachonce.recovery.mend.mend`."""
         earliest = None if self.kafka is None else earliest_of([sink], source_settings(self.kafka, self.client))
-        return mend([sink], folder, earliest=earliest, **accepted)
+        return mend([sink], folder, earliest=earliest, interval=self.interval, **accepted)
+
+    @property
+    def interval(self) -> int:
+        """After how many entries Spark compacts the log of a file source."""
+        shown = settings("--conf", [pair for pair in self.conf if not is_hidden(pair)])
+        value = shown.get(COMPACT_INTERVAL_SETTING, str(COMPACT_INTERVAL))
+        if not value.isdecimal() or int(value) == 0:
+            raise ConfigurationError(f"--conf {COMPACT_INTERVAL_SETTING}={value}: it takes a whole number from 1 on.")
+        return int(value)
 
     def command(self, *accepted: str) -> str:
         """The command that mends the checkpoint, without secrets."""

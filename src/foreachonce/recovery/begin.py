@@ -14,7 +14,9 @@ from foreachonce.entry import Entry
 from foreachonce.epoch import Epoch
 from foreachonce.errors import ConfigurationError, Conflict
 from foreachonce.ledger import Ledger
+from foreachonce.recovery.goal import Goal
 from foreachonce.recovery.mend import Mendable, stream_of
+from foreachonce.recovery.past import past_of
 from foreachonce.recovery.rebuild import begin_anew
 
 
@@ -31,7 +33,8 @@ def begin_after(sinks: Sequence[Mendable], ledger: Ledger, stream: str, seq: int
         raise ConfigurationError(f"seq={seq!r}: stream {stream!r} has no such entry in {ledger!r}. Nothing was begun.")
     for sink in sinks:
         _refuse_known(sink)
-    epoch, _ = begin_anew(chain[-1], chain, None)
+    past = past_of(Goal(chain[-1].query_id, chain[-1]), chain, None)
+    epoch, _ = begin_anew(chain[-1], past)
     begun = [_enter(sink, epoch, f"begun after seq {seq} of stream {stream!r}") for sink in sinks]
     return begun[0]
 

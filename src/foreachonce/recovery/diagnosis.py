@@ -6,9 +6,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from foreachonce.checkpoint import CommitLog, Folder, query_id, read_position
+from foreachonce.checkpoint import (
+    COMPACT_INTERVAL,
+    CommitLog,
+    Folder,
+    by_entry,
+    log_number,
+    query_id,
+    read_end,
+    read_position,
+    source_log_lines,
+    source_log_names,
+)
+from foreachonce.entry import Entry
 from foreachonce.errors import EpochError
 from foreachonce.position import Position, log_pointer
+from foreachonce.recovery.beginnings import lost_beginnings
 from foreachonce.recovery.goal import Goal
 
 Kind = Literal["new", "agrees", "missing", "damaged", "behind", "ahead", "changed", "replaced", "foreign"]
@@ -36,10 +49,17 @@ class Diagnosis:
         return self.kind in ("new", "agrees")
 
 
-def diagnose(folder: Folder, goal: Goal | None) -> Diagnosis:
+def diagnose(folder: Folder, goal: Goal | None, *, interval: int = COMPACT_INTERVAL) -> Diagnosis:
     """Compare a checkpoint with the place where the ledgers say that the query has to go on.
 
-    Reads the names in it, and a handful of files: the newest offsets and commit, and the source log's end.
+    Reads what Spark reads when it starts: the newest offsets and commit, and of a file source its log from the newest
+    compact file on. A log's old entries must be there; they are not compared with the ledger, which would be read whole.
+    Source: MicroBatchExecution.populateStartOffsets and CompactibleFileStreamLog.allFiles of Apache Spark.
+
+    Args:
+        folder: the checkpoint.
+        goal: what the ledgers say; None where they have no batch.
+        interval: ``spark.sql.streaming.fileSource.log.compactInterval`` of the session that the query will run in.
     """
     if goal is None:
         return Diagnosis("new", "the ledger has no batch of this stream")
@@ -58,38 +78,83 @@ def diagnose(folder: Folder, goal: Goal | None) -> Diagnosis:
     if planned > goal.batch_id + 1 or done > goal.batch_id:
         return Diagnosis("ahead", words)
     try:
-        return _compared(folder, goal, planned, done, words)
-    except (EpochError, ValueError) as error:
+        return _compared(folder, goal, planned, done, words, interval)
+    except EpochError as error:
         return Diagnosis("damaged", f"{words}; {error}")
 
 
-def _compared(folder: Folder, goal: Goal, planned: int, done: int, words: str) -> Diagnosis:
+def _compared(folder: Folder, goal: Goal, planned: int, done: int, words: str, interval: int) -> Diagnosis:
     if done >= 0:
-        CommitLog.parse(folder.text(f"commits/{done}") or "")
-    position, _ = read_position(folder, planned)
-    _check_source_logs(folder, position)
-    for entry in (goal.last, goal.begun):
-        if entry is not None and not read_position(folder, entry.batch_id)[0].same_as(entry.position):
-            return Diagnosis("changed", f"{words}; its batch {entry.batch_id} holds other rows than the ledger's")
-    return Diagnosis("agrees", words)
+        _check_commit(folder, done)
+    position, _ = read_position(folder, planned, goal.shared)
+    for source, name in position.folders.items():
+        if log_pointer(position.sources[source].end) is not None:
+            _check_source_log(folder, name, interval)
+    if goal.is_stateful:
+        _check_state(folder, planned, done)
+    _check_beginnings(folder, goal.begun)
+    wrong = _wrong(folder, goal, planned, position)
+    return Diagnosis("changed", f"{words}; {wrong}") if wrong else Diagnosis("agrees", words)
 
 
-def _check_source_logs(folder: Folder, position: Position) -> None:
-    """Refuse a file source's log with a gap: Spark reads it whole, for the files that it has seen."""
-    for source, span in position.sources.items():
-        last = log_pointer(span.end)
-        if last is None:
-            continue
-        names = folder.names(f"sources/{source}")
-        compact = newest(name.removesuffix(".compact") for name in names if name.endswith(".compact"))
-        lost = [number for number in range(compact + 1, last + 1) if str(number) not in names]
-        if lost:
-            raise EpochError(f"sources/{source} of the checkpoint {folder.root} lacks {', '.join(map(str, lost))}")
+def _check_commit(folder: Folder, batch_id: int) -> None:
+    try:
+        CommitLog.parse(folder.text(f"commits/{batch_id}") or "")
+    except ValueError as error:
+        raise EpochError(f"commits/{batch_id} of the checkpoint {folder.root} cannot be read: {error}") from None
+
+
+def _wrong(folder: Folder, goal: Goal, planned: int, position: Position) -> str | None:
+    """What the newest batch's rows have against the ledger, as a sink would have: None if it may go on from here."""
+    settled = goal.settled(planned)
+    if settled is None:
+        follows = goal.last is None or position.follows(goal.last.position) == "equal"
+        return None if follows else f"its batch {planned} starts elsewhere than the ledger's batch {goal.batch_id} ends"
+    end = read_end(folder, planned, goal.shared)
+    alike = position.same_as(settled.position) and end.follows(settled.position) == "equal"
+    return None if alike else f"its batch {planned} holds other rows than the ledger's"
+
+
+def _check_source_log(folder: Folder, source: str, interval: int) -> None:
+    """Refuse a file source's log that is torn or has a gap: Spark reads it whole, for the files that it has seen."""
+    names = folder.names(f"sources/{source}")
+    found: set[int] = set()
+    for name in source_log_names(names, interval):
+        found |= _entries_in(folder, f"sources/{source}/{name}")
+    last = max((number for number in map(log_number, names) if number is not None), default=-1)
+    lost = [str(number) for number in range(last + 1) if number not in found]
+    if lost:
+        raise EpochError(f"sources/{source} of the checkpoint {folder.root} lacks {', '.join(lost[:10])}")
+
+
+def _entries_in(folder: Folder, path: str) -> set[int]:
+    text = folder.text(path)
+    if text is None:
+        raise EpochError(f"the checkpoint {folder.root} lacks {path}")
+    try:
+        return set(by_entry(source_log_lines(text)))
+    except ValueError as error:
+        raise EpochError(f"{path} of the checkpoint {folder.root} cannot be read: {error}") from None
+
+
+def _check_state(folder: Folder, planned: int, done: int) -> None:
+    is_first = planned == 0 and done < 0
+    if not is_first and not folder.exists("state"):
+        raise EpochError(f"the query keeps state, and {folder.root} has no folder state")
+    if done < planned - 1:
+        raise EpochError(f"it lacks commits/{planned - 1}, which tells the state after that batch")
+
+
+def _check_beginnings(folder: Folder, begun: Entry | None) -> None:
+    """Refuse a first batch that was begun and would run again from elsewhere; one that the sink has is skipped."""
+    lost = [] if begun is None else lost_beginnings(begun, folder)
+    if lost:
+        raise EpochError(f"{folder.root} lacks sources/{lost[0]}/0, which tells where its first batch starts")
 
 
 def newest(names: Iterable[str]) -> int:
     """The greatest number among the names of a log's files; -1 for none."""
-    return max((int(name) for name in names if name.isdigit()), default=-1)
+    return max((int(name) for name in names if name.isascii() and name.isdigit()), default=-1)
 
 
 def _batch(number: int) -> str:

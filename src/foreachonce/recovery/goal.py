@@ -49,6 +49,25 @@ class Goal:
         """The newest batch whose rows are settled."""
         return self.batch_id if self.begun is None else self.begun.batch_id
 
+    def settled(self, batch_id: int) -> Entry | None:
+        """The entry of a batch, where it is one whose rows are settled, and the newest or the one after it."""
+        return next((each for each in (self.last, self.begun) if each is not None and each.batch_id == batch_id), None)
+
+    @property
+    def shared(self) -> frozenset[str]:
+        """The ids of the sources that are other uses of one before."""
+        return frozenset() if self.newest_entry is None else self.newest_entry.position.shared
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """The folder below ``sources`` of each source that has one, by source id."""
+        return {} if self.newest_entry is None else self.newest_entry.position.folders
+
+    @property
+    def newest_entry(self) -> Entry | None:
+        """The entry of the newest batch whose rows are settled."""
+        return self.last if self.begun is None else self.begun
+
     @property
     def is_stateful(self) -> bool:
         """Whether the query keeps state."""

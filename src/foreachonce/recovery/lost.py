@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from foreachonce.checkpoint import Folder
-from foreachonce.position import log_batch, log_pointer
+from foreachonce.checkpoint import Folder, Log, by_entry, log_number, source_log_lines
+from foreachonce.errors import EpochError
+from foreachonce.offsets import kafka_offsets
+from foreachonce.position import log_pointer
 from foreachonce.recovery.goal import Goal
 
 # By topic and partition, the first offset that Kafka still holds.
@@ -41,46 +43,47 @@ def lost_records(goal: Goal, earliest: Earliest) -> Iterator[Lost]:
     """The records between where the sink ends and what Kafka still holds."""
     if goal.last is None:
         return
-    for source, span in goal.last.position.sources.items():
-        for topic, partitions in _kafka_offsets(span.end).items():
-            for partition, following in sorted(partitions.items(), key=lambda item: int(item[0])):
-                first = earliest.get(topic, {}).get(int(partition), following)
+    for source in goal.last.position.folders:
+        for topic, partitions in kafka_offsets(goal.last.position.sources[source].end).items():
+            for partition, following in sorted(partitions.items()):
+                first = earliest.get(topic, {}).get(partition, following)
                 if first > following:
                     yield Lost(source, f"topic {topic}, partition {partition}", following, first - 1)
 
 
-def lost_files(goal: Goal, folder: Folder) -> Iterator[Lost]:
-    """The files that Spark had found for batches after the sink's last, and that are deleted now."""
-    for source, after in _file_sources(goal).items():
-        for name in folder.names(f"sources/{source}"):
-            number = name.removesuffix(".compact")
-            if number.isdigit() and int(number) > after:
-                yield from _gone(folder, source, name, after)
+def lost_files(goal: Goal, folder: Folder) -> list[Lost]:
+    """The files that Spark had found for batches after the sink's last, and that are deleted now.
+
+    Args:
+        folder: the query's own checkpoint; another's numbers its source log otherwise.
+    """
+    sources = _file_sources(goal).items()
+    found = (Lost(source, path) for source, after in sources for path in _paths(folder, goal.folders[source], after))
+    return [lost for lost in dict.fromkeys(found) if not folder.has(lost.what)]
 
 
-def _gone(folder: Folder, source: str, name: str, after: int) -> Iterator[Lost]:
-    _, *lines = (folder.text(f"sources/{source}/{name}") or "").removesuffix("\n").split("\n")
-    for line in lines:
-        path = str(json.loads(line)["path"])
-        if log_batch(line) > after and not folder.has(path):
-            yield Lost(source, path)
+def _paths(folder: Folder, source: str, after: int) -> Iterator[str]:
+    for name in folder.names(f"sources/{source}"):
+        newest = log_number(name)
+        if newest is not None and newest > after:
+            entries = _entries(folder, f"sources/{source}/{name}")
+            yield from (str(json.loads(line)["path"]) for number in entries if number > after for line in entries[number])
+
+
+def _entries(folder: Folder, path: str) -> Log:
+    try:
+        return by_entry(source_log_lines(folder.text(path) or ""))
+    except (ValueError, EpochError):
+        return {}  # a torn file tells nothing, and neither does what another source remembers
 
 
 def _file_sources(goal: Goal) -> dict[str, int]:
-    """Each file source, with the newest log entry that the sink has."""
-    settled = goal.last or goal.begun
-    spans = {} if settled is None else settled.position.sources
-    pointers = {source: log_pointer(span.end if goal.last is not None else span.start) for source, span in spans.items()}
-    return {source: -1 if pointer is None else pointer for source, pointer in pointers.items()
-            if log_pointer(spans[source].end) is not None}  # fmt: skip
-
-
-def _kafka_offsets(offset: str | None) -> dict[str, dict[str, int]]:
-    """Kafka's offsets by topic and partition; none for another source's."""
-    found = json.loads(offset or "null")
-    if not isinstance(found, dict) or not all(isinstance(partitions, dict) for partitions in found.values()):
-        return {}
-    return {
-        topic: {partition: int(place) for partition, place in partitions.items() if partition.isdigit()}
-        for topic, partitions in found.items()
-    }
+    """Each source that is made of files or has had no data, with the newest log entry that the sink has; -1 for none."""
+    newest = {} if goal.newest_entry is None else goal.newest_entry.position.sources
+    has = {} if goal.last is None else {source: log_pointer(span.end) for source, span in goal.last.position.sources.items()}
+    found = {}
+    for source in goal.folders:
+        if newest[source].end is None or log_pointer(newest[source].end) is not None:
+            after = has.get(source)
+            found[source] = -1 if after is None else after
+    return found

@@ -17,23 +17,23 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from functools import partial
 from typing import Protocol
 from uuid import uuid4
 
 from foreachonce._version import versions
 from foreachonce.chain import REPAIR
-from foreachonce.checkpoint import Folder
+from foreachonce.checkpoint import COMPACT_INTERVAL, Folder
 from foreachonce.entry import Entry, Found
 from foreachonce.epoch import Epoch
 from foreachonce.errors import ConfigurationError, Conflict, Expired, ForeachOnceError, StateLost
 from foreachonce.faults import Point, fault
 from foreachonce.ledger import Ledger
-from foreachonce.position import Position, SourceSpan
 from foreachonce.recovery.diagnosis import Diagnosis, Kind, diagnose
 from foreachonce.recovery.goal import Goal, Standing, goal_of
 from foreachonce.recovery.lost import Earliest, Lost, lost_files, lost_records
+from foreachonce.recovery.past import past_of
 from foreachonce.recovery.rebuild import Rebuilt, begin_anew, rebuild
+from foreachonce.recovery.state import STATE, kept_state, newer
 from foreachonce.recovery.words import BEGUN_ANEW, explain_expired, explain_foreign, explain_state, told
 
 log = logging.getLogger("foreachonce")
@@ -41,9 +41,8 @@ log = logging.getLogger("foreachonce")
 MENDED, ASIDE = ".mended", ".aside-"
 # The points that a repair passes, in order.
 POINTS: tuple[Point, ...] = ("checkpoint-written", "repair-appended", "checkpoint-aside", "checkpoint-mended")
-# The checkpoint that is there is the query's own; and it holds the right version of its state.
+# The checkpoint that is there is the query's own.
 _OWN: tuple[Kind, ...] = ("behind", "ahead", "changed", "damaged")
-_WITH_STATE: tuple[Kind, ...] = ("ahead", "changed", "damaged")
 
 
 class Mendable(Protocol):
@@ -107,6 +106,7 @@ def mend(
     accept_state_loss: bool = False,
     accept_data_loss: bool = False,
     earliest: Earliest | None = None,
+    interval: int = COMPACT_INTERVAL,
 ) -> Repair:
     """Compare a checkpoint with the ledgers of its query's sinks, and mend it where they do not agree.
 
@@ -118,6 +118,7 @@ def mend(
             what the ledger has; what the source no longer holds is then missing from the state.
         accept_data_loss: mend also where the source has lost rows that the sink lacks.
         earliest: the first offsets that Kafka still holds, where a source is Kafka's.
+        interval: ``spark.sql.streaming.fileSource.log.compactInterval`` of the session that the query will run in.
 
     Raises:
         StateLost: the query keeps state, and the checkpoint does not hold that of the ledger's newest batch.
@@ -129,8 +130,8 @@ def mend(
     looks = [_look(sink) for sink in sinks]
     folder = _after_a_crash(folder, looks, dry_run)
     goal = goal_of([look.standing for look in looks])
-    found = diagnose(folder, goal)
-    lost = () if goal is None else (*lost_records(goal, earliest or {}), *lost_files(goal, folder))
+    found = diagnose(folder, goal, interval=interval)
+    lost = _lost(goal, found, folder, earliest or {})
     repair = Repair(folder.root, found.kind, told(folder.root, found, goal, lost), lost)
     if lost and not (accept_data_loss or dry_run):
         raise Expired(explain_expired(repair.text))
@@ -139,10 +140,17 @@ def mend(
     if found.kind == "foreign":
         raise explain_foreign(folder.root, found, goal)
     rear = next(look for look in looks if look.standing.last == goal.last)
-    plan = _plan(rear, goal, found, folder, accept_state_loss)
+    plan = _plan(rear, goal, found, folder, accept_state_loss, interval)
     if plan.anew is not None:
         repair = replace(repair, text=f"{repair.text}\n{BEGUN_ANEW}")
     return repair if dry_run else _carry_out(looks, folder, repair, plan)
+
+
+def _lost(goal: Goal | None, found: Diagnosis, folder: Folder, earliest: Earliest) -> tuple[Lost, ...]:
+    if goal is None:
+        return ()
+    is_own = found.is_fine or found.kind in _OWN
+    return (*lost_records(goal, earliest), *(lost_files(goal, folder) if is_own else ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,16 +214,17 @@ class _Plan:
     anew: Epoch | None = None
 
 
-def _plan(rear: _Look, goal: Goal, found: Diagnosis, folder: Folder, accept_state_loss: bool) -> _Plan:
-    is_own = found.kind in _OWN
-    old, chain = folder if is_own else None, partial(rear.sink.ledger.entries, rear.stream)
-    if not (goal.is_stateful or (is_own and folder.exists("state"))):
-        return _Plan(goal, rebuild(goal, chain(), old))
-    if found.kind in _WITH_STATE and folder.exists("state"):
-        return _Plan(goal, rebuild(goal, chain(), old, is_stateful=True))
+def _plan(rear: _Look, goal: Goal, found: Diagnosis, folder: Folder, accept_state_loss: bool, interval: int) -> _Plan:
+    old = folder if found.kind in _OWN else None
+    past = past_of(goal, rear.sink.ledger.entries(rear.stream), old)
+    if not (goal.is_stateful or (old is not None and old.exists(STATE))):
+        return _Plan(goal, rebuild(goal, past, interval=interval))
+    state = kept_state(goal, past)
+    if state is not None:
+        return _Plan(goal, rebuild(goal, past, state=state, interval=interval))
     if not accept_state_loss or goal.last is None or goal.begun is not None:
         raise StateLost(explain_state(folder.root, found, goal))
-    epoch, rebuilt = begin_anew(goal.last, chain(), old)
+    epoch, rebuilt = begin_anew(goal.last, past, interval=interval)
     return _Plan(goal, rebuilt, epoch)
 
 
@@ -252,6 +261,8 @@ def _what(plan: _Plan) -> str:
 def _write(mended: Folder, rebuilt: Rebuilt, old: Folder) -> None:
     for path in rebuilt.kept:
         old.copy(path, mended.root)
+    for path in list(newer(mended, rebuilt.state)):
+        mended.remove(path)
     for path, text in rebuilt.texts.items():
         mended.write(path, text)
 
@@ -271,15 +282,12 @@ def _enter(look: _Look, anew: Epoch | None, why: str) -> None:
 
 def _repair_epoch(head: Entry) -> Epoch:
     """An epoch without rows, which starts and ends where the head ends."""
-    spans = {
-        source: SourceSpan(span.end, span.end, start_files=span.end_files) for source, span in head.position.sources.items()
-    }
     return Epoch(
         stream=head.stream,
         query_id=head.query_id,
         run_id=str(uuid4()),
         batch_id=-(head.seq + 1),
-        position=Position(spans),
+        position=head.position.at_end,
         offset_log=head.offset_log,
         is_stateful=head.is_stateful,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, cast
 
+from foreachonce.checkpoint import COMPACT_INTERVAL, COMPACT_INTERVAL_SETTING
 from foreachonce.entry import Entry
 from foreachonce.errors import ConfigurationError
 from foreachonce.keywords import flags, texts
@@ -87,6 +88,7 @@ class Preparable:
             accept_state_loss=accept_state_loss,
             accept_data_loss=accept_data_loss,
             earliest=None if kafka is None else earliest_of(sinks, kafka),
+            interval=int(spark.conf.get(COMPACT_INTERVAL_SETTING) or COMPACT_INTERVAL),
         )
 
     def start(self, writer: DataStreamWriter, checkpoint: str) -> StreamingQuery:

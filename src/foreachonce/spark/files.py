@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from py4j.protocol import Py4JJavaError
 
-from foreachonce.errors import EpochError, SinkUnavailable
+from foreachonce.checkpoint.folder import without_slash
+from foreachonce.errors import ConfigurationError, EpochError, SinkUnavailable
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -22,10 +23,10 @@ class HadoopFiles:
     """
 
     def __init__(self, jvm: Any, configuration: Any, root: str) -> None:
-        self.root = root.rstrip("/")
+        self.root = without_slash(root)
         self._jvm, self._configuration = jvm, configuration
         self._path = java_class(jvm, "org.apache.hadoop.fs.Path")
-        self._read = java_class(jvm, "org.apache.commons.io.IOUtils").toString
+        self._read = java_class(jvm, "org.apache.commons.io.IOUtils").toByteArray
         self._system = self._path(root).getFileSystem(configuration)
 
     @classmethod
@@ -40,13 +41,15 @@ class HadoopFiles:
         if not self._system.exists(place):
             return None
         try:
-            with closing(self._system.open(place)) as stream:
-                return str(self._read(stream, "UTF-8"))
+            with self._undamaged(path), closing(self._system.open(place)) as stream:
+                return bytes(self._read(stream)).decode()
         except Py4JJavaError as error:
-            # A file that was cut short no longer goes with the checksum that Hadoop keeps beside it.
-            if "ChecksumException" not in str(error.java_exception):
+            # A folder cannot be opened.
+            if not _is(error, "FileNotFoundException"):
                 raise
-            raise EpochError(f"{path} of {self.root} is damaged: its checksum does not fit.") from None
+            return None
+        except UnicodeDecodeError as error:
+            raise EpochError(f"{path} of {self.root} is damaged: {error}.") from None
 
     def exists(self, path: str) -> bool:
         """Whether the file or folder is there."""
@@ -60,9 +63,19 @@ class HadoopFiles:
     def names(self, path: str) -> list[str]:
         """The names in a folder; empty where there is none."""
         place = self._place(path)
-        if not self._system.exists(place):
+        if not self._is_folder(place):
             return []
-        return [status.getPath().getName() for status in self._system.listStatus(place)]
+        return sorted(status.getPath().getName() for status in self._system.listStatus(place))
+
+    def walk(self, path: str) -> Iterator[str]:
+        """The paths of all files in a folder."""
+        place = self._place(path)
+        if not self._is_folder(place):
+            return
+        base = self._system.makeQualified(self._place("")).toUri().getPath()
+        found = self._system.listFiles(place, True)
+        while found.hasNext():
+            yield str(found.next().getPath().toUri().getPath()).removeprefix(f"{base}/")
 
     def write(self, path: str, text: str) -> None:
         """Write a file, in place of one that is there."""
@@ -71,6 +84,8 @@ class HadoopFiles:
 
     def beside(self, ending: str) -> HadoopFiles:
         """The folder whose root is this one's with an ending."""
+        if self._place("").getParent() is None:
+            raise ConfigurationError(f"the checkpoint is the whole file system {self.root}: give it a folder of its own.")
         return HadoopFiles(self._jvm, self._configuration, self.root + ending)
 
     def copy(self, path: str, root: str) -> None:
@@ -78,13 +93,27 @@ class HadoopFiles:
         copied = java_class(self._jvm, "org.apache.hadoop.fs.FileUtil").copy
         target = self._path(root, path)
         self._system.mkdirs(target.getParent())
-        copied(self._system, self._place(path), self._system, target, False, True, self._configuration)
+        try:
+            with self._undamaged(path):
+                copied(self._system, self._place(path), self._system, target, False, True, self._configuration)
+        except Py4JJavaError as error:
+            if not _is(error, "FileNotFoundException"):
+                raise
+            raise EpochError(f"there is no {path} of {self.root} to copy.") from None
+
+    def remove(self, path: str) -> None:
+        """Delete a file, if it is there."""
+        self._system.delete(self._place(path), False)
 
     def move(self, root: str) -> None:
         """Give the whole folder another root."""
-        target = self._path(root)
-        if self._system.exists(target) or not self._system.rename(self._place(""), target):
-            raise SinkUnavailable(f"the file system did not move {self.root} to {root}.")
+        source, target = self._place(""), self._path(root)
+        is_possible = self._system.exists(source) and not self._system.exists(target)
+        if not is_possible or not self._system.rename(source, target):
+            raise SinkUnavailable(
+                f"{self.root} cannot be moved to {root}: something is there, there is nothing to move, or the file system "
+                "refused."
+            )
 
     def discard(self) -> None:
         """Delete the whole folder."""
@@ -92,6 +121,23 @@ class HadoopFiles:
 
     def _place(self, path: str) -> Any:
         return self._path(self.root, path) if path else self._path(self.root)
+
+    def _is_folder(self, place: Any) -> bool:
+        return bool(self._system.exists(place) and self._system.getFileStatus(place).isDirectory())
+
+    @contextmanager
+    def _undamaged(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except Py4JJavaError as error:
+            # A file that was cut short no longer goes with the checksum that Hadoop keeps beside it.
+            if not _is(error, "ChecksumException"):
+                raise
+            raise EpochError(f"{path} of {self.root} is damaged: its checksum does not fit.") from None
+
+
+def _is(error: Py4JJavaError, name: str) -> bool:
+    return str(error.java_exception.getClass().getSimpleName()) == name
 
 
 class ConnectFiles:

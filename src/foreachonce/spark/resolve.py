@@ -11,6 +11,7 @@ from foreachonce.errors import EpochError
 from foreachonce.position import Position
 from foreachonce.spark.files import ConnectFiles, HadoopFiles, java_class
 from foreachonce.spark.lag import behind
+from foreachonce.spark.shared import shared_sources
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -82,7 +83,7 @@ def resolve(frame: DataFrame, batch_id: int, *, checkpoint: str | None) -> Resol
     """
     refuse_streaming(frame)
     query = _connect_query(frame, checkpoint) if is_connect(frame) else _classic_query(frame, batch_id)
-    position, offset_log = cp.read_position(query.files, batch_id)
+    position, offset_log = cp.read_position(query.files, batch_id, query.shared)
     return Resolved(frame, batch_id, query, position, offset_log)
 
 
@@ -112,8 +113,18 @@ class _Query:
             _stateful[self.run_id] = cp.is_stateful(self.files)
         return _stateful[self.run_id]
 
+    @property
+    def shared(self) -> frozenset[str]:
+        """The ids of sources that are other uses of one before; asked once a run. Spark Connect does not tell."""
+        if self.execution is None:
+            return frozenset()
+        if self.run_id not in _shared:
+            _shared[self.run_id] = shared_sources(self.execution)
+        return _shared[self.run_id]
+
 
 _stateful: dict[str, bool] = {}
+_shared: dict[str, frozenset[str]] = {}
 
 
 def _classic_query(frame: DataFrame, batch_id: int) -> _Query:

@@ -1,0 +1,93 @@
+"""What ledger and old checkpoint together know of a query's earlier batches. Pure but for the folder's files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from foreachonce.checkpoint import Folder, Log, by_entry, log_number, read_end, source_log_lines
+from foreachonce.entry import Entry
+from foreachonce.errors import EpochError
+from foreachonce.recovery.goal import Goal
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What is known of a query's earlier batches.
+
+    Args:
+        logs: the entries of each source's log, as far as the ledger holds them, by source.
+        offsets_before: ``offsets/N`` of the batch before the goal's newest, verbatim; None where nobody holds it.
+        old: the query's own checkpoint, if there is one to be read for what no ledger holds.
+        folders: where each source keeps its log below ``sources``.
+    """
+
+    logs: Mapping[str, Log] = field(default_factory=dict)
+    offsets_before: str | None = None
+    old: Folder | None = None
+    folders: Mapping[str, str] = field(default_factory=dict)
+
+    def log(self, source: str) -> Log:
+        """A file source's log, as far as it is known.
+
+        Where ledger and checkpoint both know an entry, the ledger is believed. If they do not agree about it, the checkpoint
+        was cut anew at it or before: an older entry that it alone holds is believed only if they agree on the next above it
+        that both know.
+        """
+        known, found = self.logs.get(source, {}), {} if self.old is None else folder_log(self.old, self.folders[source])
+        common = sorted(found.keys() & known.keys())
+
+        def is_believed(number: int) -> bool:
+            above = next((each for each in common if each > number), None)
+            return above is not None and sorted(found[above]) == sorted(known[above])
+
+        return {number: lines for number, lines in found.items() if is_believed(number)} | dict(known)
+
+
+def past_of(goal: Goal, chain: Iterable[Entry], old: Folder | None) -> Past:
+    """Collect what is known.
+
+    Args:
+        goal: where the query has to go on.
+        chain: the stream's entries in order of seq; those of the goal's query are used.
+        old: the checkpoint that is there, if it is the query's own.
+    """
+    logs: dict[str, dict[int, tuple[str, ...]]] = {}
+    before = None
+    for entry in (*chain, *(each for each in (goal.last, goal.begun) if each is not None)):
+        if entry.query_id != goal.query_id:
+            continue
+        for source, span in entry.position.sources.items():
+            logs.setdefault(source, {}).update(by_entry((*span.start_files, *span.files)))
+        if entry.batch_id == goal.batch_id - 1:
+            before = entry
+    return Past(logs, _offsets_before(goal.last, before, old), old, goal.folders)
+
+
+def _offsets_before(last: Entry | None, before: Entry | None, old: Folder | None) -> str | None:
+    if last is None or last.batch_id == 0:
+        return None
+    if before is not None and last.position.follows(before.position) == "equal":
+        return before.offset_log
+    return old.text(f"offsets/{last.batch_id - 1}") if old is not None and starts_alike(last, old) else None
+
+
+def starts_alike(last: Entry, old: Folder) -> bool:
+    """Whether the batch before an entry's ends in a checkpoint where the entry starts."""
+    try:
+        return last.position.follows(read_end(old, last.batch_id - 1, last.position.shared)) == "equal"
+    except EpochError:
+        return False
+
+
+def folder_log(folder: Folder, source: str) -> dict[int, tuple[str, ...]]:
+    """A file source's log in a checkpoint, as far as it can be read; empty for another source."""
+    found: dict[int, tuple[str, ...]] = {}
+    for name in folder.names(f"sources/{source}"):
+        if log_number(name) is None:
+            continue
+        try:
+            found |= by_entry(source_log_lines(folder.text(f"sources/{source}/{name}") or ""))
+        except (ValueError, EpochError):
+            continue  # a torn file tells nothing; what it held is asked of the others
+    return found
