@@ -78,6 +78,10 @@ class Writer:
             WriteFailed: a right is missing.
         """
         with translated(self.cluster, self._what, self._complaints):
+            # Where no connection is up, init_transactions looks again only after half a second. The bootstrap server's,
+            # which may answer first, is closed then; the second answer comes by one that stays.
+            for _ in range(2):
+                self.producer.list_topics(self.topic, timeout=SECONDS)
             self.producer.init_transactions(SECONDS)
 
     @contextmanager
