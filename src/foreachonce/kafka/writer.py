@@ -53,7 +53,7 @@ class Writer:
         self._timeout, self._complaints = timeout_ms / 1000, Complaints(cluster)
         self._began, self.is_clean = 0.0, True
         self._clean = min(CLEAN_SECONDS, float(str(dict(cluster.client).get("socket.timeout.ms", 60_000))) / 2000)
-        defaults = {"partitioner": "murmur2_random", "linger.ms": 5, "queue.buffering.max.messages": 500_000}
+        defaults = {"partitioner": "murmur2_random", "linger.ms": 0, "queue.buffering.max.messages": 500_000}
         # A row whose topic is not there need not wait longer: the topic was asked for before, or is some row's.
         defaults["topic.metadata.propagation.max.ms"] = 10_000
         given = cluster.settings(
