@@ -414,8 +414,8 @@ MUTANTS = [
     Mutant(
         "kafka-done",
         "kafka/write.py",
-        "        if part in batch.done():\n            exhaust",
-        "        if batch.done() is None:\n            exhaust",
+        "        if part in batch.done(batch.read()):\n            exhaust",
+        "        if batch.done(batch.read()) is None:\n            exhaust",
         (f"{KAFKA}::TestKafkaInParts::test_unfinished_batch_is_completed",),
     ),
     Mutant(
