@@ -421,8 +421,8 @@ MUTANTS = [
     Mutant(
         "kafka-wait-for-siblings",
         "kafka/write.py",
-        "        if self.parts > 1:\n            wait",
-        "        if self.parts < 0:\n            wait",
+        "        if self.parts > 1:\n            topic",
+        "        if self.parts < 0:\n            topic",
         (f"{KAFKA}::TestKafkaInParts::test_repeated_task_waits_for_the_transaction_beside_it",),
     ),
     Mutant(
