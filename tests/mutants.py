@@ -419,15 +419,15 @@ MUTANTS = [
     Mutant(
         "kafka-done",
         "kafka/write.py",
-        "        if part in batch.done():\n            exhaust",
-        "        if batch.done() is None:\n            exhaust",
+        "        if part in batch.done(batch.read()):\n            exhaust",
+        "        if batch.done(batch.read()) is None:\n            exhaust",
         (f"{KAFKA}::TestKafkaInParts::test_unfinished_batch_is_completed",),
     ),
     Mutant(
         "kafka-wait-for-siblings",
         "kafka/write.py",
-        "        if self.parts > 1:\n            wait",
-        "        if self.parts < 0:\n            wait",
+        "        if self.parts > 1:\n            topic",
+        "        if self.parts < 0:\n            topic",
         (f"{KAFKA}::TestKafkaInParts::test_repeated_task_waits_for_the_transaction_beside_it",),
     ),
     Mutant(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 pytest.importorskip("confluent_kafka")
 
 from foreachonce.errors import ConfigurationError, Conflict, Fenced, LedgerError
-from foreachonce.kafka.history import History
+from foreachonce.kafka.history import MOST, History
 from foreachonce.kafka.hold import _found, refuse_others
 from foreachonce.kafka.record import Part, Taken, from_bytes, to_bytes
 from foreachonce.kafka.topic import name, stream_of
@@ -145,3 +145,14 @@ def test_stream_is_told_by_its_topic(stream):
 
 def test_other_topics_are_no_streams():
     assert stream_of("foreachonce.", "orders") is None
+
+
+def test_run_that_goes_on_for_long_remembers_a_bounded_number_of_its_records():
+    history = History((), is_whole=True)
+    for number, written in enumerate(chain(299)):
+        history = history.then(part(written))
+        assert history.head.seq == number
+    assert len(history.records) == MOST
+    assert not history.is_whole
+    assert history.epochs[0].entry.seq == 299 - MOST
+    assert history.same_batch("query-1", 298) == history.head

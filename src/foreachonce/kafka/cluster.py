@@ -35,6 +35,9 @@ OWN = {
     "on_delivery": "the library tells errors",
     "logger": "what the client says goes to the logger 'foreachonce.kafka'",
 }
+# A new client asks the bootstrap server for the brokers and connects to one of them only after half of this time.
+# Source: rd_kafka_conf_finalize and rd_kafka_connect_any of librdkafka, sparse_connect_intvl.
+SOON: Mapping[str, int] = {"reconnect.backoff.ms": 20}
 _SECRET = re.compile(r"password|secret|\.pem$|\.key$|token|oauthbearer\.config")
 Value = str | int | float | bool | Callable[..., object]
 
@@ -56,7 +59,7 @@ class Cluster:
 
     def settings(self, **more: Value) -> dict[str, Any]:
         """The settings of a client; ``more`` have ``_`` for each dot of their names."""
-        return {"bootstrap.servers": self.servers, "logger": log, **dict(self.client), **dotted(more)}
+        return {"bootstrap.servers": self.servers, "logger": log, **SOON, **dict(self.client), **dotted(more)}
 
     def scrub(self, text: str) -> str:
         """Take the settings' secrets out of a text."""

@@ -10,6 +10,9 @@ from itertools import groupby
 from foreachonce.entry import Entry
 from foreachonce.kafka.record import Part, Record
 
+# How many records of its own a run remembers: those of two epochs, of 64 transactions each.
+MOST = 128
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -99,8 +102,9 @@ class History:
         return batch_id < 0 or any(0 <= number <= batch_id for number in ids)
 
     def then(self, *records: Record) -> History:
-        """The history with newer records."""
-        return History((*self.records, *records), self.is_whole)
+        """The history with newer records, without the oldest: a run goes on for as long as it likes."""
+        found = (*self.records, *records)
+        return History(found[-MOST:], self.is_whole and len(found) <= MOST)
 
 
 def _written(parts: Sequence[Part]) -> Written:

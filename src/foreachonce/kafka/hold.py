@@ -32,14 +32,25 @@ class Held:
     is_in_doubt: bool = False
 
 
-# It belongs to the process, not to a sink, which is pickled.
+# It belongs to the process, not to a sink, which is pickled. The stream that was written last is the last.
 _held: dict[tuple[KafkaLedger, str], Held] = {}
+# Of how many streams a process keeps a producer, which has connections and threads: runs end, and nobody says so.
+KEPT = 16
 
 
 def held(ledger: KafkaLedger, stream: str, run_id: str) -> Held | None:
     """What is known of a stream that the run has taken; None where it has not."""
     found = _held.get((ledger, stream))
     return found if found is not None and found.run_id == run_id else None
+
+
+def keep(ledger: KafkaLedger, stream: str, writer: Writer) -> None:
+    """Keep a producer for the stream's next batch, if its last commit was clean; let go of those used longest ago."""
+    ours = _held.pop((ledger, stream))
+    ours.writer = writer if writer.is_clean else None
+    _held[ledger, stream] = ours
+    for other in list(_held.values())[:-KEPT]:
+        other.writer = None
 
 
 def look(ledger: KafkaLedger, epoch: Epoch, timeout_ms: int) -> Found:
@@ -98,8 +109,8 @@ def _take(ledger: KafkaLedger, epoch: Epoch, head: Entry | None, ids: int, timeo
         _fence(ledger, epoch.stream, range(1, taken.ids), timeout_ms)
         history = read(ledger, epoch)
         _refuse_lost(history, epoch)
-    kept = writer if writer.is_clean else None
-    _held[ledger, epoch.stream] = Held(epoch.run_id, history, kept)
+    _held[ledger, epoch.stream] = Held(epoch.run_id, history)
+    keep(ledger, epoch.stream, writer)
     return _found(history, epoch, is_held=True)
 
 

@@ -51,7 +51,9 @@ class Shape:
 
 
 def shaped(frame: DataFrame, shape: Shape) -> DataFrame:
-    """The frame with Kafka's columns only, as they are sent: keys and values as bytes, times as milliseconds.
+    """The frame with Kafka's columns only: keys and values as bytes or text, times as milliseconds.
+
+    A frame that has just these is taken as it is: a small batch pays for each step of a plan.
 
     Raises:
         FrameError: a column is missing, unknown, or neither bytes nor text.
@@ -59,15 +61,16 @@ def shaped(frame: DataFrame, shape: Shape) -> DataFrame:
     known = (frame.schema.json(), shape)
     if known not in _expressions:
         _expressions[known] = _checked(frame, shape)
-    return frame.selectExpr(*_expressions[known])
+    expressions = _expressions[known]
+    return frame if expressions is None else frame.selectExpr(*expressions)
 
 
 # What was found good for frames of a schema: to look at it anew costs a small batch half of its time.
-_expressions: dict[tuple[str, Shape], list[str]] = {}
+_expressions: dict[tuple[str, Shape], list[str] | None] = {}
 
 
-def _checked(frame: DataFrame, shape: Shape) -> list[str]:
-    """The SQL expressions of the columns as they are sent."""
+def _checked(frame: DataFrame, shape: Shape) -> list[str] | None:
+    """The SQL expressions of the columns as they are sent; None where the frame has just these."""
     from pyspark.errors import AnalysisException
     from pyspark.sql import functions as F
 
@@ -80,7 +83,10 @@ def _checked(frame: DataFrame, shape: Shape) -> list[str]:
     except AnalysisException as error:
         first = next((line for line in str(error).splitlines() if line.strip()), "")
         raise FrameError(f"{_told(given)}: {first} Nothing was written.") from None
-    _check_types(dict(found.dtypes), given)
+    types = dict(found.dtypes)
+    _check_types(types, given)
+    if sorted(wanted) == sorted(frame.columns) and not given and not {"void", "timestamp"} & set(types.values()):
+        return None
     return [_sent(name, expression) for name, expression in wanted.items()]
 
 
@@ -127,7 +133,8 @@ def split(frame: DataFrame, parts: int) -> DataFrame:
     """
     from pyspark.sql import functions as F
 
-    key = F.col("value") if "key" not in frame.columns else F.coalesce("key", "value")
+    bytes_of = [F.col(name).cast("binary") for name in ("key", "value") if name in frame.columns]
+    key = F.coalesce(*bytes_of)
     # This hash is the one by which Spark itself partitions, so each partition gets the rows of one part.
     return frame.withColumn(PART, F.pmod(F.hash(key), F.lit(parts))).repartition(parts, key)
 
@@ -149,7 +156,7 @@ def send(writer: Writer, batches: Iterable[pa.RecordBatch], topic: str | None) -
 
 
 def _send_batch(writer: Writer, batch: pa.RecordBatch, topic: str | None) -> None:
-    columns = {name: batch.column(name).to_pylist() for name in batch.schema.names if name != PART}
+    columns = {name: _listed(batch.column(name), name) for name in batch.schema.names if name != PART}
     nothing = [None] * batch.num_rows
     values, keys = columns.pop("value"), columns.pop("key", nothing)
     if topic is not None and not columns:
@@ -163,6 +170,12 @@ def _send_batch(writer: Writer, batch: pa.RecordBatch, topic: str | None) -> Non
         if name is None:
             raise FrameError("a row's column 'topic' is null, and topic= is not given. Nothing was written.")
         writer.put((name, value, key), _options(names, more))
+
+
+def _listed(column: pa.Array, name: str) -> list[Any]:
+    """A column's values; text as the bytes that it is made of."""
+    values: list[Any] = (column.cast("binary") if name in ("key", "value") else column).to_pylist()
+    return values
 
 
 def _options(names: list[str], values: tuple[Any, ...]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from foreachonce.entry import Entry
 from foreachonce.errors import CommitInDoubt, Conflict, ForeachOnceError
 from foreachonce.faults import Point, fault
 from foreachonce.kafka.history import History
-from foreachonce.kafka.hold import Held, held, read, refuse_others
+from foreachonce.kafka.hold import Held, held, keep, read, refuse_others
 from foreachonce.kafka.record import Part
 from foreachonce.kafka.rows import PART, send, split
 from foreachonce.kafka.topic import wait_until_settled
@@ -65,16 +65,20 @@ class Batch:
         fault("fenced")
         return writer
 
-    def done(self) -> frozenset[int]:
-        """The transactions of the epoch that are committed; of one whose id was fenced before, this is certain.
+    def read(self) -> History:
+        """The ledger, with all that the epoch's transactions have committed by now."""
+        if self.parts > 1:
+            topic = self.ledger.topic(self.entry.stream)
+            wait_until_settled(self.ledger.cluster, topic, self.timeout_ms / 1000)
+        return read(self.ledger, self.entry.epoch)
+
+    def done(self, history: History) -> frozenset[int]:
+        """The transactions of the epoch that are committed; of one whose id was fenced before the look, this is certain.
 
         Raises:
             Fenced, Conflict: the epoch is no longer to be written.
         """
         epoch = self.entry.epoch
-        if self.parts > 1:
-            wait_until_settled(self.ledger.cluster, self.ledger.topic(epoch.stream), self.timeout_ms / 1000)
-        history = read(self.ledger, epoch)
         if history.head is not None and history.head.seq == self.entry.seq and history.head.epoch == epoch:
             return frozenset(range(self.parts))
         refuse_others(history, epoch, self.entry.seq - 1)
@@ -151,11 +155,13 @@ def _write(batch: Batch, frame: DataFrame | None, path: str, transactions: int, 
     ours.writer = None  # tasks take the transactional ids
     batch = replace(batch, parts=transactions if begun is None else begun.parts)
     _by_tasks(batch, frame)
-    for part in frozenset(range(batch.parts)) - batch.done():  # no row has hashed to it
+    history = batch.read()
+    missing = frozenset(range(batch.parts)) - batch.done(history)
+    for part in missing:  # no row has hashed to it
         writer = batch.writer(part)
-        if part not in batch.done():
+        if part not in batch.done(batch.read()):
             batch.send(writer, part, [])
-    return read(batch.ledger, batch.entry.epoch)
+    return batch.read() if missing else history
 
 
 def _by_tasks(batch: Batch, frame: DataFrame) -> None:
@@ -182,10 +188,10 @@ def _by_driver(batch: Batch, rows: list[pa.RecordBatch], ours: Held) -> Part:
     writer = ours.writer
     if writer is None:
         writer = batch.writer(0)
-        if batch.done():
+        if batch.done(batch.read()):
             raise Conflict(f"stream {batch.entry.stream!r}: {batch.entry.what} is in the ledger already.")
     record = batch.send(writer, 0, rows)
-    ours.writer = writer if writer.is_clean else None
+    keep(batch.ledger, batch.entry.stream, writer)
     return record
 
 
@@ -197,7 +203,7 @@ def _task(batch: Batch) -> Task:
             return Receipt(0, 0)
         part = 0 if first is None or batch.parts == 1 else first.column(PART)[0].as_py()
         writer = batch.writer(part)
-        if part in batch.done():
+        if part in batch.done(batch.read()):
             exhaust(rest)
             return Receipt(part, 0)
         given = rest if first is None else (_of(part, found) for found in chain((first,), rest))

@@ -53,7 +53,7 @@ class Writer:
         self._timeout, self._complaints = timeout_ms / 1000, Complaints(cluster)
         self._began, self.is_clean = 0.0, True
         self._clean = min(CLEAN_SECONDS, float(str(dict(cluster.client).get("socket.timeout.ms", 60_000))) / 2000)
-        defaults = {"partitioner": "murmur2_random", "linger.ms": 5, "queue.buffering.max.messages": 500_000}
+        defaults = {"partitioner": "murmur2_random", "linger.ms": 0, "queue.buffering.max.messages": 500_000}
         # A row whose topic is not there need not wait longer: the topic was asked for before, or is some row's.
         defaults["topic.metadata.propagation.max.ms"] = 10_000
         given = cluster.settings(
@@ -78,6 +78,10 @@ class Writer:
             WriteFailed: a right is missing.
         """
         with translated(self.cluster, self._what, self._complaints):
+            # Where no connection is up, init_transactions looks again only after half a second. The bootstrap server's,
+            # which may answer first, is closed then; the second answer comes by one that stays.
+            for _ in range(2):
+                self.producer.list_topics(self.topic, timeout=SECONDS)
             self.producer.init_transactions(SECONDS)
 
     @contextmanager
