@@ -381,7 +381,7 @@ def test_lost_state_is_replayed_from_a_copy_or_read_again(stream, shop, sqlite_u
     stream.feed([1, 2])
     stream.run(sink, change=shop.change)
     copy = stream.copy_checkpoint("copy")
-    stream.feed([2, 3])
+    stream.feed([2, 3], [3])
     stream.run(sink, change=shop.change)
     stream.restore_checkpoint(copy)
     stream.feed([3, 4])
