@@ -101,10 +101,8 @@ class Preparable:
         Raises:
             What :meth:`prepare` raises; nothing was started.
         """
-        from pyspark.sql import SparkSession
-
         if self.heal:
-            self.prepare(SparkSession.active(), checkpoint)
+            self.prepare(_session_of(writer), checkpoint)
         return writer.foreachBatch(cast("_BatchFunction", self)).option("checkpointLocation", checkpoint).start()
 
     def begin_after(self, ledger: Ledger, stream: str, seq: int) -> Entry:
@@ -134,6 +132,14 @@ class Preparable:
 
     def _mendable(self) -> Sequence[Mendable]:
         return [cast("Mendable", self)]
+
+
+def _session_of(writer: DataStreamWriter) -> SparkSession:
+    """The session that the query will run in, which need not be the active one; PySpark has no public name for it."""
+    from pyspark.sql import SparkSession
+
+    own = getattr(writer, "_spark", None) or getattr(writer, "_session", None)
+    return SparkSession.active() if own is None else own
 
 
 def earliest_of(sinks: Sequence[Mendable], kafka: str | Mapping[str, Setting]) -> Earliest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +18,7 @@ from foreachonce.chain import breaks
 from foreachonce.faults import VARIABLE, Action, Point
 from foreachonce.sink import Sink
 from foreachonce.testing.driver import Driver, Job
-from foreachonce.testing.faults import Faults
+from foreachonce.testing.faults import PATIENCE, Faults
 from foreachonce.testing.stream import FileStream, Stream
 
 if TYPE_CHECKING:
@@ -81,6 +82,13 @@ class SinkPlace:
         assert list(breaks(entries)) == []
         if self.counts_rows:
             assert sum(entry.rows or 0 for entry in entries) == len(stream.ids())
+
+    def assert_read_soon(self, ids: list[int]) -> None:
+        """What was committed can be read; a broker of Kafka's tells each partition of it a moment later."""
+        deadline = time.monotonic() + PATIENCE
+        while self.read() != ids and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert self.read() == ids
 
     def counted(self, *rows: int) -> list[int | None]:
         """What the entries of batches of so many rows say."""
@@ -293,7 +301,7 @@ class WriteContract(SinkPlace):
         job = Job(sink, stream.source, stream.checkpoint, master="local[2,4]")
         with Driver(job, fault="committed") as driver:
             process = driver.wait_at_point()
-            assert self.read() == [1, 2, 3]
+            self.assert_read_soon([1, 2, 3])
             os.kill(process, signal.SIGKILL)
             code = driver.wait()
         if code != 0:  # the driver itself has committed, and was killed: the next one finds the entry
