@@ -196,7 +196,7 @@ def _find(case: Case, sink: Mendable, folder: Folder) -> Finding:
     if lost:
         return Finding("Expired", None, explain_expired(repair.text), None, lost)
     if not repair.is_needed:
-        unknown = f" {others(sink.ledger)}." if repair.kind == "new" else ""
+        unknown = f"; {others(sink.ledger)}." if repair.kind == "new" else ""
         return Finding(repair.kind, True, f"{repair.text}{unknown}")
     command = case.command()
     return Finding(repair.kind, False, f"{repair.text}\n  The command that does it:\n{command}{case.lacks}", command)
