@@ -25,6 +25,8 @@ from foreachonce.recovery.beginnings import lost_beginnings
 from foreachonce.recovery.goal import Goal
 
 Kind = Literal["new", "agrees", "missing", "damaged", "behind", "ahead", "changed", "replaced", "foreign"]
+# The query can start on the checkpoint as it is.
+FINE: tuple[Kind, ...] = ("new", "agrees")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Diagnosis:
     @property
     def is_fine(self) -> bool:
         """Whether the query can start on the checkpoint as it is."""
-        return self.kind in ("new", "agrees")
+        return self.kind in FINE
 
 
 def diagnose(folder: Folder, goal: Goal | None, *, interval: int = COMPACT_INTERVAL) -> Diagnosis:

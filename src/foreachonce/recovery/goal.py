@@ -47,7 +47,7 @@ class Goal:
     @property
     def newest(self) -> int:
         """The newest batch whose rows are settled."""
-        return self.batch_id if self.begun is None else self.begun.batch_id
+        return -1 if self.newest_entry is None else self.newest_entry.batch_id
 
     def settled(self, batch_id: int) -> Entry | None:
         """The entry of a batch, where it is one whose rows are settled, and the newest or the one after it."""

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from foreachonce.checkpoint import Folder, Log, by_entry, log_number, source_log_lines
-from foreachonce.errors import EpochError
+from foreachonce.checkpoint import Folder, log_number
 from foreachonce.offsets import kafka_offsets
 from foreachonce.position import log_pointer
 from foreachonce.recovery.goal import Goal
+from foreachonce.recovery.past import log_entries
 
 # By topic and partition, the first offset that Kafka still holds.
 Earliest = Mapping[str, Mapping[int, int]]
@@ -66,15 +66,8 @@ def _paths(folder: Folder, source: str, after: int) -> Iterator[str]:
     for name in folder.names(f"sources/{source}"):
         newest = log_number(name)
         if newest is not None and newest > after:
-            entries = _entries(folder, f"sources/{source}/{name}")
+            entries = log_entries(folder, f"sources/{source}/{name}")
             yield from (str(json.loads(line)["path"]) for number in entries if number > after for line in entries[number])
-
-
-def _entries(folder: Folder, path: str) -> Log:
-    try:
-        return by_entry(source_log_lines(folder.text(path) or ""))
-    except (ValueError, EpochError):
-        return {}  # a torn file tells nothing, and neither does what another source remembers
 
 
 def _file_sources(goal: Goal) -> dict[str, int]:

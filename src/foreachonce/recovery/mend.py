@@ -28,7 +28,7 @@ from foreachonce.epoch import Epoch
 from foreachonce.errors import ConfigurationError, Conflict, Expired, ForeachOnceError, StateLost
 from foreachonce.faults import Point, fault
 from foreachonce.ledger import Ledger
-from foreachonce.recovery.diagnosis import Diagnosis, Kind, diagnose
+from foreachonce.recovery.diagnosis import FINE, Diagnosis, Kind, diagnose
 from foreachonce.recovery.goal import Goal, Standing, goal_of
 from foreachonce.recovery.lost import Earliest, Lost, lost_files, lost_records
 from foreachonce.recovery.past import past_of
@@ -92,7 +92,7 @@ class Repair:
     @property
     def is_needed(self) -> bool:
         """Whether the checkpoint has to be mended before the query starts."""
-        return self.kind not in ("new", "agrees") and not self.is_done
+        return self.kind not in FINE and not self.is_done
 
     def __str__(self) -> str:
         return self.text

@@ -84,10 +84,14 @@ def folder_log(folder: Folder, source: str) -> dict[int, tuple[str, ...]]:
     """A file source's log in a checkpoint, as far as it can be read; empty for another source."""
     found: dict[int, tuple[str, ...]] = {}
     for name in folder.names(f"sources/{source}"):
-        if log_number(name) is None:
-            continue
-        try:
-            found |= by_entry(source_log_lines(folder.text(f"sources/{source}/{name}") or ""))
-        except (ValueError, EpochError):
-            continue  # a torn file tells nothing; what it held is asked of the others
+        if log_number(name) is not None:
+            found |= log_entries(folder, f"sources/{source}/{name}")
     return found
+
+
+def log_entries(folder: Folder, path: str) -> Log:
+    """The entries in one file of a source's log; none where it is torn, or what another kind of source remembers."""
+    try:
+        return by_entry(source_log_lines(folder.text(path) or ""))
+    except (ValueError, EpochError):
+        return {}  # what it held is asked of the others

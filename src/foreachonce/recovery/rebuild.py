@@ -55,7 +55,7 @@ def rebuild(goal: Goal, past: Past, *, state: KeptState | None = None, interval:
     Raises:
         Mismatch: neither ledger nor checkpoint tells which files were read, or where a first batch from Kafka starts.
     """
-    settled = goal.last if goal.begun is None else goal.begun
+    settled = goal.newest_entry
     assert settled is not None
     if goal.last is None:
         _refuse_lost_beginnings(settled, past.old)
