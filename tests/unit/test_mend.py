@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from foreachonce import JdbcSink
-from foreachonce.errors import Conflict, EpochError, Expired, Mismatch, SinkUnavailable, StateLost
+from foreachonce.errors import ConfigurationError, Conflict, EpochError, Expired, Mismatch, SinkUnavailable, StateLost
 from foreachonce.recovery.diagnosis import diagnose
 from foreachonce.recovery.goal import Goal
 from foreachonce.recovery.mend import mend
@@ -177,6 +177,24 @@ def test_repair_that_broke_off_between_its_two_moves_is_finished(query, sink):
     made.folder.move("/checkpoint.mended")
     assert not mend([sink], made.folder).is_needed
     assert texts(made.folder) == whole
+
+
+@pytest.mark.parametrize("repairs", [1, 15, 16, 17, 300])
+def test_newest_batch_is_found_behind_any_number_of_repairs(query, sink, repairs):
+    made = query(1, 1)
+    for _ in range(repairs):
+        made.folder.discard()
+        assert mend([sink], made.folder).is_done
+    assert restart(made.folder).batch_id == 2
+    assert mend([sink], made.folder).kind == "agrees"
+
+
+def test_query_that_runs_in_this_process_is_not_mended(query, sink):
+    made = query(1, 1)
+    made.folder.discard()
+    with pytest.raises(ConfigurationError, match="stop it before its checkpoint is mended"):
+        mend([sink], made.folder, running={made.query_id})
+    assert (made.folder.disk, len(entries(sink))) == ({}, 2)
 
 
 # --- state -----------------------------------------------------------------------------------------------------------

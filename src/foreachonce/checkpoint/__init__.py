@@ -15,7 +15,7 @@ from foreachonce.checkpoint.formats import (
     source_log_lines,
     source_log_names,
 )
-from foreachonce.checkpoint.read import is_stateful, query_id, read_end, read_position
+from foreachonce.checkpoint.read import is_stateful, query_id, read_commit, read_end, read_position
 
 __all__ = [
     "COMPACT",
@@ -31,6 +31,7 @@ __all__ = [
     "log_number",
     "metadata_text",
     "query_id",
+    "read_commit",
     "read_end",
     "read_position",
     "source_log_files",

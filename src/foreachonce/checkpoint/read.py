@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 
 from foreachonce.checkpoint.folder import Files
-from foreachonce.checkpoint.formats import COMPACT, OffsetLog, by_entry, source_log_lines
+from foreachonce.checkpoint.formats import COMPACT, CommitLog, OffsetLog, by_entry, source_log_lines
 from foreachonce.errors import EpochError
 from foreachonce.position import Position, SourceSpan, log_pointer, source_folders
 
@@ -57,6 +57,20 @@ def read_end(files: Files, batch_id: int, shared: Collection[str] = ()) -> Posit
     """Where batch ``batch_id`` ends, as a position without rows; neither older offsets nor older log entries are needed."""
     ends = _offsets(files, batch_id)[1]
     return _position(files, ends, ends, shared)
+
+
+def read_commit(files: Files, batch_id: int) -> str:
+    """The text of ``commits/N``.
+
+    Raises:
+        EpochError: it is not there, or torn.
+    """
+    text = files.text(f"commits/{batch_id}")
+    try:
+        CommitLog.parse(text or "")
+    except ValueError as error:
+        raise EpochError(f"commits/{batch_id} of the checkpoint {files.root} cannot be read: {error}") from None
+    return text or ""
 
 
 def _position(files: Files, starts: Offsets, ends: Offsets, shared: Collection[str]) -> Position:

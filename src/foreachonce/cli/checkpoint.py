@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -55,10 +56,26 @@ class Case:
             sink = self.place.mendable(self.stream)
             yield sink, LocalFolder(self.checkpoint) if is_here else _elsewhere(self.checkpoint)
 
-    def mend(self, sink: Mendable, folder: Folder, **accepted: bool) -> Repair:
+    def mend(
+        self,
+        sink: Mendable,
+        folder: Folder,
+        *,
+        dry_run: bool,
+        accept_state_loss: bool = False,
+        accept_data_loss: bool = False,
+    ) -> Repair:
         """See :func:`~foreachonce.recovery.mend.mend`."""
-        earliest = None if self.kafka is None else earliest_of([sink], source_settings(self.kafka, self.client))
-        return mend([sink], folder, earliest=earliest, interval=self.interval, **accepted)
+        earliest = None if self.kafka is None else partial(earliest_of, source_settings(self.kafka, self.client))
+        return mend(
+            [sink],
+            folder,
+            dry_run=dry_run,
+            accept_state_loss=accept_state_loss,
+            accept_data_loss=accept_data_loss,
+            earliest=earliest,
+            interval=self.interval,
+        )
 
     @property
     def interval(self) -> int:

@@ -8,11 +8,11 @@ from typing import Literal
 
 from foreachonce.checkpoint import (
     COMPACT_INTERVAL,
-    CommitLog,
     Folder,
     by_entry,
     log_number,
     query_id,
+    read_commit,
     read_end,
     read_position,
     source_log_lines,
@@ -87,7 +87,7 @@ def diagnose(folder: Folder, goal: Goal | None, *, interval: int = COMPACT_INTER
 
 def _compared(folder: Folder, goal: Goal, planned: int, done: int, words: str, interval: int) -> Diagnosis:
     if done >= 0:
-        _check_commit(folder, done)
+        read_commit(folder, done)
     position, _ = read_position(folder, planned, goal.shared)
     for source, name in position.folders.items():
         if log_pointer(position.sources[source].end) is not None:
@@ -97,13 +97,6 @@ def _compared(folder: Folder, goal: Goal, planned: int, done: int, words: str, i
     _check_beginnings(folder, goal.begun)
     wrong = _wrong(folder, goal, planned, position)
     return Diagnosis("changed", f"{words}; {wrong}") if wrong else Diagnosis("agrees", words)
-
-
-def _check_commit(folder: Folder, batch_id: int) -> None:
-    try:
-        CommitLog.parse(folder.text(f"commits/{batch_id}") or "")
-    except ValueError as error:
-        raise EpochError(f"commits/{batch_id} of the checkpoint {folder.root} cannot be read: {error}") from None
 
 
 def _wrong(folder: Folder, goal: Goal, planned: int, position: Position) -> str | None:

@@ -14,7 +14,7 @@ A crash before 4 leaves the old checkpoint as it was. A crash amid 4 leaves none
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Protocol
@@ -41,6 +41,8 @@ log = logging.getLogger("foreachonce")
 MENDED, ASIDE = ".mended", ".aside-"
 # The points that a repair passes, in order.
 POINTS: tuple[Point, ...] = ("checkpoint-written", "repair-appended", "checkpoint-aside", "checkpoint-mended")
+# So many entries are read, and then so many times more, for a batch before the newest repairs.
+_REPAIRS = 16
 # The checkpoint that is there is the query's own.
 _OWN: tuple[Kind, ...] = ("behind", "ahead", "changed", "damaged")
 
@@ -105,7 +107,8 @@ def mend(
     dry_run: bool = False,
     accept_state_loss: bool = False,
     accept_data_loss: bool = False,
-    earliest: Earliest | None = None,
+    earliest: Callable[[Sequence[Entry]], Earliest] | None = None,
+    running: Collection[str] = (),
     interval: int = COMPACT_INTERVAL,
 ) -> Repair:
     """Compare a checkpoint with the ledgers of its query's sinks, and mend it where they do not agree.
@@ -117,7 +120,8 @@ def mend(
         accept_state_loss: where the state is gone, let the query read its whole source again for the state, without writing
             what the ledger has; what the source no longer holds is then missing from the state.
         accept_data_loss: mend also where the source has lost rows that the sink lacks.
-        earliest: the first offsets that Kafka still holds, where a source is Kafka's.
+        earliest: of the sinks' newest entries, the first offsets that Kafka still holds; where a source is Kafka's.
+        running: the ids of the queries that run in this process.
         interval: ``spark.sql.streaming.fileSource.log.compactInterval`` of the session that the query will run in.
 
     Raises:
@@ -126,12 +130,15 @@ def mend(
         Mismatch: the checkpoint is another query's, the sinks are further apart than a batch, or the ledger does not tell
             which files were read.
         Conflict, Fenced: another run went on meanwhile; the checkpoint is as it was.
+        ConfigurationError: a sink has no ``stream=``, or the query runs.
     """
     looks = [_look(sink) for sink in sinks]
+    _refuse_running(looks, running)
     folder = _after_a_crash(folder, looks, dry_run)
     goal = goal_of([look.standing for look in looks])
     found = diagnose(folder, goal, interval=interval)
-    lost = _lost(goal, found, folder, earliest or {})
+    held = {} if earliest is None else earliest([look.head for look in looks if look.head is not None])
+    lost = _lost(goal, found, folder, held)
     repair = Repair(folder.root, found.kind, told(folder.root, found, goal, lost), lost)
     if lost and not (accept_data_loss or dry_run):
         raise Expired(explain_expired(repair.text))
@@ -175,11 +182,29 @@ class _Look:
 
 def _look(sink: Mendable) -> _Look:
     stream = stream_of(sink)
-    head = last = sink.ledger.head(stream)
-    if last is not None and last.is_repair:
-        batches = [entry for entry in sink.ledger.entries(stream) if not entry.is_repair]
-        last = batches[-1] if batches else None
-    return _Look(sink, stream, head, Standing(str(sink), last, sink.begun(stream)))
+    head = sink.ledger.head(stream)
+    return _Look(sink, stream, head, Standing(str(sink), _newest_batch(sink.ledger, head), sink.begun(stream)))
+
+
+def _newest_batch(ledger: Ledger, head: Entry | None) -> Entry | None:
+    """The newest entry that is no repair's; of a long chain no more is read than that takes."""
+    if head is None or not head.is_repair:
+        return head
+    width = _REPAIRS
+    while True:
+        batches = [entry for entry in ledger.entries(head.stream, after=head.seq - width) if not entry.is_repair]
+        if batches or width > head.seq:
+            return batches[-1] if batches else None
+        width *= _REPAIRS
+
+
+def _refuse_running(looks: Sequence[_Look], running: Collection[str]) -> None:
+    for look in looks:
+        if look.head is not None and look.head.query_id in running:
+            raise ConfigurationError(
+                f"stream {look.stream!r}: its query {look.head.query_id} runs in this session; stop it before its "
+                "checkpoint is mended."
+            )
 
 
 def stream_of(sink: Mendable) -> str:

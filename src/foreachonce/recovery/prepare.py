@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from foreachonce.checkpoint import COMPACT_INTERVAL, COMPACT_INTERVAL_SETTING
@@ -79,15 +80,14 @@ class Preparable:
                 "prepare() writes a checkpoint's files, which a Spark Connect session cannot: call it in a classic "
                 "session, or run `foreachonce restore` where the checkpoint is."
             )
-        sinks = self._mendable()
-        _refuse_running(spark, sinks)
         return mend(
-            sinks,
+            self._mendable(),
             HadoopFiles.of(spark, checkpoint),
             dry_run=dry_run,
             accept_state_loss=accept_state_loss,
             accept_data_loss=accept_data_loss,
-            earliest=None if kafka is None else earliest_of(sinks, kafka),
+            earliest=None if kafka is None else partial(earliest_of, kafka),
+            running={str(query.id) for query in spark.streams.active},
             interval=int(spark.conf.get(COMPACT_INTERVAL_SETTING) or COMPACT_INTERVAL),
         )
 
@@ -142,21 +142,8 @@ def _session_of(writer: DataStreamWriter) -> SparkSession:
     return SparkSession.active() if own is None else own
 
 
-def earliest_of(sinks: Sequence[Mendable], kafka: str | Mapping[str, Setting]) -> Earliest:
-    """The first offsets that Kafka still holds of the topics that the sinks' newest entries name."""
+def earliest_of(kafka: str | Mapping[str, Setting], heads: Sequence[Entry]) -> Earliest:
+    """The first offsets that Kafka still holds of the topics that the newest entries name."""
     from foreachonce.kafka.source import earliest
 
-    settings = {"bootstrap_servers": kafka} if isinstance(kafka, str) else dict(kafka)
-    heads = [sink.ledger.head(sink.stream) for sink in sinks if sink.stream is not None]
-    return earliest([head for head in heads if head is not None], settings)
-
-
-def _refuse_running(spark: SparkSession, sinks: Sequence[Mendable]) -> None:
-    running = {str(query.id) for query in spark.streams.active}
-    for sink in sinks:
-        head = None if sink.stream is None else sink.ledger.head(sink.stream)
-        if head is not None and head.query_id in running:
-            raise ConfigurationError(
-                f"stream {sink.stream!r}: its query {head.query_id} runs in this session; stop it before its checkpoint is "
-                "mended."
-            )
+    return earliest(heads, {"bootstrap_servers": kafka} if isinstance(kafka, str) else kafka)

@@ -13,10 +13,20 @@ that was written anew names files with their times, so that ``maxFileAge`` leave
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
-from foreachonce.checkpoint import COMPACT_INTERVAL, CommitLog, Folder, Log, OffsetLog, metadata_text, source_log_files
+from foreachonce.checkpoint import (
+    COMPACT_INTERVAL,
+    CommitLog,
+    Folder,
+    Log,
+    OffsetLog,
+    metadata_text,
+    read_commit,
+    source_log_files,
+)
 from foreachonce.entry import Entry
 from foreachonce.epoch import Epoch
 from foreachonce.errors import EpochError, Mismatch
@@ -119,14 +129,8 @@ def _verbatim_commits(goal: Goal, old: Folder) -> dict[str, str]:
     """The commits of the goal's batch, and of the one before it, as far as they can be read."""
     found: dict[str, str] = {}
     for number in (goal.batch_id, goal.batch_id - 1):
-        path = f"commits/{number}"
-        try:
-            text = old.text(path)
-            CommitLog.parse(text or "")
-        except (ValueError, EpochError):
-            continue
-        if text is not None:
-            found[path] = text
+        with suppress(EpochError):
+            found[f"commits/{number}"] = read_commit(old, number)
     return found
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from foreachonce.checkpoint import CommitLog, Folder, read_end
+from foreachonce.checkpoint import Folder, read_commit, read_end
 from foreachonce.entry import Entry
 from foreachonce.errors import EpochError
 from foreachonce.recovery.beginnings import lost_beginnings
@@ -81,7 +81,7 @@ def _ends_alike(old: Folder, entry: Entry) -> bool:
 
 def _is_committed(old: Folder, batch_id: int) -> bool:
     try:
-        CommitLog.parse(old.text(f"commits/{batch_id}") or "")
-    except (ValueError, EpochError):
+        read_commit(old, batch_id)
+    except EpochError:
         return False
     return True
