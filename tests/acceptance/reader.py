@@ -18,12 +18,20 @@ def file_ids(number: int) -> range:
 
 
 class Reader(threading.Thread):
-    """Looks until it is told to stop; ``parts`` holds what no reader must ever see."""
+    """Looks until it is told to stop.
+
+    Attributes:
+        parts: what no reader must ever see.
+        still: where the place keeps its versions, how many brought no file that the one before did not hold. A repair's does
+            not, and a batch that is merged again does not.
+        looks: how often it has looked.
+    """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self._over = threading.Event()
         self.parts: list[str] = []
+        self.still = 0
         self.looks = 0
 
     def __enter__(self) -> Reader:

@@ -37,12 +37,13 @@ class Report:
     lost: int = 0
     duplicated: int = 0
     parts_seen: int = 0
+    repeated: int = 0
     breaks: int = 0
 
     @property
     def is_clean(self) -> bool:
         """Whether every row is there once, and no reader saw a part of a batch."""
-        return not (self.lost or self.duplicated or self.parts_seen or self.breaks)
+        return not (self.lost or self.duplicated or self.parts_seen or self.repeated or self.breaks)
 
 
 def soak(where: str, folder: Path, *, rounds: int, seed: int, say=lambda line: None) -> Report:
@@ -103,6 +104,7 @@ def count(report: Report, expected: list[int], reader: Reader, sink: AnySink) ->
     report.duplicated = sum(times - 1 for times in found.values())
     report.parts_seen = len(reader.parts)
     report.breaks = len(list(breaks(sink.ledger.entries("s"))))
+    report.repeated = max(0, reader.still - sum(entry.is_repair for entry in sink.ledger.entries("s")))
 
 
 def main() -> int:
