@@ -51,6 +51,26 @@ def test_new_stream_agrees_and_the_others_are_named(ledger, sqlite_url, checkpoi
     found = told("doctor", "S", "--ledger", sqlite_url, "--checkpoint", checkpoint)
     assert (found["kind"], found["agrees"]) == ("new", True)
     assert "it has 's'" in found["text"]
+    assert "it has 's'" in run("restore", "S", "--ledger", sqlite_url, "--checkpoint", checkpoint)
+
+
+@pytest.mark.parametrize(("left", "named"), [
+    (CHAIN, "Of streams, 's' ends with batches of this very query"),
+    (chain(100, 200, query_id="query-2"), "Of streams, it has 's'"),
+])  # fmt: skip
+def test_checkpoint_of_a_stream_that_the_ledger_does_not_know_is_somebodys_decision(
+    ledger, checkpoint, sqlite_url, left, named
+):
+    before = files_of(checkpoint_after(checkpoint, *left))
+    asked = ("S", "--ledger", sqlite_url, "--checkpoint", checkpoint)
+    found = told("doctor", *asked, code=2)
+    assert (found["kind"], found["agrees"], found["command"]) == ("Mismatch", None, None)
+    assert named in found["text"]
+    for more in ((), ("--dry-run",)):
+        assert named in run("restore", *asked, *more, code=2)
+    (checkpoint / "metadata").unlink()
+    assert "it has 's'" in run("restore", *asked, code=2)
+    assert files_of(checkpoint).items() < before.items()
 
 
 @pytest.mark.parametrize(("kind", "left"), [
@@ -79,9 +99,9 @@ def test_old_checkpoint_is_moved_aside_and_its_place_is_told(ledger, checkpoint,
 
 def test_dry_run_changes_nothing(ledger, checkpoint, sqlite_url):
     before = files_of(checkpoint_after(checkpoint, *CHAIN[:2]))
-    done = run("restore", "s", "--ledger", sqlite_url, "--checkpoint", checkpoint, "--dry-run")
+    done = run("restore", "s", "--ledger", sqlite_url, "--checkpoint", checkpoint, "--dry-run", code=1)
     assert "put it forward to the ledger" in done
-    assert done.splitlines()[-1] == "Nothing was done."
+    assert done.splitlines()[-1] == "A dry run: nothing was done."
     assert (files_of(checkpoint), ledger.head("s").seq) == (before, 2)
 
 

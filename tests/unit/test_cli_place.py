@@ -81,9 +81,11 @@ def test_password_of_the_environment_is_the_ledgers(monkeypatch):
 
 
 @pytest.mark.parametrize(("words", "text"), [
-    (["--ledger", "shop"], "--ledger is neither delta:… nor kafka://… nor a database's address"),
-    (["--ledger", "postgres"], "--ledger is neither"),
+    (["--ledger", "shop"], "--ledger is not a database address: it takes postgresql://user@host"),
+    (["--ledger", "postgres"], "A Delta table is delta:/path"),
     (["--ledger", "nosuchdb://app:hush@db/shop"], "no dialect"),
+    (["--ledger", "postgresq://app:hush@db/shop"], "--ledger names the database 'postgresq'"),
+    (["--ledger", "postgresql://app:hush@db:port/shop"], "--ledger is not a database address: its port is no number"),
     (["--ledger", "kafka://app:hush@a:9092"], "names servers only"),
     (["--ledger", "kafka://a:9092", "--client", "sasl.password=hush"], "say --client sasl.password=env:NAME"),
     (["--ledger", "kafka://a:9092", "--client", "ssl_key_password=hush"], "no place for a secret"),
@@ -92,7 +94,7 @@ def test_password_of_the_environment_is_the_ledgers(monkeypatch):
     (["--ledger", "kafka://a:9092", "--client", "linger"], "'linger' is none"),
     (["--ledger", "kafka://a b", "--client", "linger.ms=1"], "bootstrap_servers="),
     (["--ledger", "kafka://a:9092", "--client", "no.such.setting=1"], "no.such.setting"),
-    (["--ledger", "delta:a b"], "path_or_table="),
+    (["--ledger", "delta:a b"], "--ledger"),
 ])  # fmt: skip
 def test_what_is_wrong_is_said_in_a_line_without_the_secret(words, text):
     said = run("ledger", "list", *words, code=2)

@@ -125,7 +125,7 @@ def test_table_may_have_more_rows_than_the_entries_that_are_left(sqlite_url):
 def test_table_that_is_not_there_is_said(sqlite_url):
     fill(sqlite_url, *CHAIN)
     said = run("verify", "s", "--ledger", sqlite_url, "--table", "typo", code=2)
-    assert "no such table: typo" in said
+    assert "has no table 'typo'" in said
 
 
 def test_each_kind_of_ledger_has_its_own_way_to_count(sqlite_url, tmp_path):

@@ -269,6 +269,6 @@ def test_what_is_no_function_is_refused(wrong):
 
 def test_missing_folder_of_an_sqlite_file_is_named(tmp_path):
     sink = JdbcSink(f"sqlite:///{tmp_path / 'no' / 'sink.db'}", table="orders", stream="s")
-    with pytest.raises(SinkUnavailable, match=r"no does not exist; make it, or mend the path in url=") as caught:
+    with pytest.raises(SinkUnavailable, match=r"no does not exist; make it, or mend the path") as caught:
         sink.ledger.head("s")
     assert "cluster" not in str(caught.value)

@@ -153,7 +153,7 @@ def test_unknown_mode_of_tls_is_refused():
     "jdbc:jdbc:postgresql://app:hunter2@db/shop",
 ])  # fmt: skip
 def test_garbage_is_refused_without_showing_it(text):
-    with pytest.raises(ConfigurationError, match=r"^url= .*postgresql://user:password@host:port/database") as caught:
+    with pytest.raises(ConfigurationError, match=r"^url= is not a database address: ") as caught:
         parse_url(text)
     assert SECRET not in "".join(traceback.format_exception(caught.value))
 

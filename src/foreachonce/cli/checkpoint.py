@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from foreachonce.checkpoint import COMPACT_INTERVAL, COMPACT_INTERVAL_SETTING, Folder
+from foreachonce.checkpoint import COMPACT_INTERVAL, COMPACT_INTERVAL_SETTING, Folder, query_id
 from foreachonce.checkpoint.local import LocalFolder
 from foreachonce.cli import output
 from foreachonce.cli.options import LEDGER, Address, Checkpoint, Client, Conf, Json, Packages, Prefix, Schema, Source, Stream
 from foreachonce.cli.place import PASSWORD, PREFIX, Place, SqlPlace, is_local, place_of, source_settings
 from foreachonce.cli.reading import SPARKS_SECRETS, others, spark
 from foreachonce.cli.settings import is_hidden, refuse_plain_secrets, settings
-from foreachonce.errors import ConfigurationError, Expired, Mismatch, StateLost
+from foreachonce.errors import ConfigurationError, EpochError, Expired, Mismatch, StateLost
+from foreachonce.ledger import Ledger
+from foreachonce.recovery.diagnosis import newest
 from foreachonce.recovery.mend import Mendable, Repair, mend
 from foreachonce.recovery.prepare import earliest_of
 from foreachonce.recovery.words import explain_expired
@@ -181,7 +183,7 @@ def restore(
 ) -> None:
     """Mend a checkpoint, so that its query goes on where the ledger ends. Stop the query first.
 
-    The old checkpoint is moved aside, never deleted; the repair is an entry of the ledger.
+    The old checkpoint is moved aside, never deleted; the repair is an entry of the ledger. A dry run ends as doctor does.
     """
     place = place_of(ledger, ledger_schema, ledger_prefix, client or ())
     case = Case(stream, _whole(checkpoint), ledger, place, kafka, client or (), packages or (), conf or ())
@@ -192,31 +194,63 @@ def restore(
             )
         except (StateLost, Expired) as error:
             raise type(error)(f"{error}{_decided(case, STATE if isinstance(error, StateLost) else DATA)}") from None
+        text = _text(done, sink, folder)
     if as_json:
-        told = {"kind": done.kind, "text": done.text, "lost": list(map(str, done.lost)), "done": done.is_done}
+        told = {"kind": done.kind, "text": text, "lost": list(map(str, done.lost)), "done": done.is_done}
         output.give(_about(case) | told | {"aside": done.aside})
     else:
-        output.say(f"{done.text}\n{_outcome(done, dry_run)}")
+        output.say(f"{text}\n{_outcome(done, dry_run)}")
+    raise typer.Exit(0 if not done.is_needed else 2 if done.lost and not accept_data_loss else 1)
 
 
 def _find(case: Case, sink: Mendable, folder: Folder) -> Finding:
     try:
         repair = case.mend(sink, folder, dry_run=True)
+        text = _text(repair, sink, folder)
     except StateLost as error:
         return Finding("StateLost", None, f"{error}{_decided(case, STATE)}", case.command(STATE))
     except Mismatch as error:
         return Finding("Mismatch", None, str(error))
     lost = list(map(str, repair.lost))
     if lost and repair.is_needed:
-        text = f"{explain_expired(repair.text)}{_decided(case, DATA)}"
-        return Finding("Expired", None, text, case.command(DATA), lost)
+        return Finding("Expired", None, f"{explain_expired(text)}{_decided(case, DATA)}", case.command(DATA), lost)
     if lost:
-        return Finding("Expired", None, explain_expired(repair.text), None, lost)
+        return Finding("Expired", None, explain_expired(text), None, lost)
     if not repair.is_needed:
-        unknown = f"; {others(sink.ledger)}." if repair.kind == "new" else ""
-        return Finding(repair.kind, True, f"{repair.text}{unknown}")
+        return Finding(repair.kind, True, text)
     command = case.command()
-    return Finding(repair.kind, False, f"{repair.text}\n  The command that does it:\n{command}{case.lacks}", command)
+    return Finding(repair.kind, False, f"{text}\n  The command that does it:\n{command}{case.lacks}", command)
+
+
+def _text(found: Repair, sink: Mendable, folder: Folder) -> str:
+    """What was found, in words; of a stream without entries also which ones the ledger has.
+
+    Raises:
+        Mismatch: it has no entry of the stream, and the checkpoint holds finished batches: is that the stream's name?
+    """
+    if found.kind != "new":
+        return found.text
+    done = newest(folder.names("commits"))
+    if done < 0:
+        return f"{found.text}; {others(sink.ledger)}."
+    known = _streams_of(folder, sink.ledger)
+    has = f"{' and '.join(known)} ends with batches of this very query" if known else others(sink.ledger)
+    raise Mismatch(
+        f"the ledger has no entry of a stream {sink.stream!r}, and the checkpoint {folder.root} holds finished batches, the "
+        f"newest {done}.\n"
+        f"  Is the name spelt wrong, or this another ledger? Of streams, {has}.\n"
+        "  If the query has run without this library so far, start it: the ledger begins with its next batch.\n"
+        "  If the sink was put back to before the stream's first entry, the checkpoint has to be put back to then too."
+    )
+
+
+def _streams_of(folder: Folder, ledger: Ledger) -> list[str]:
+    """The streams whose newest entry is of the checkpoint's query."""
+    with suppress(EpochError):
+        query = query_id(folder)
+        heads = ((name, ledger.head(name)) for name in ledger.streams())
+        return [repr(name) for name, head in heads if head is not None and head.query_id == query]
+    return []  # it lacks its metadata
 
 
 def _decided(case: Case, option: str) -> str:
@@ -226,7 +260,7 @@ def _decided(case: Case, option: str) -> str:
 
 def _outcome(done: Repair, dry_run: bool) -> str:
     if not done.is_done:
-        return "Nothing was done." if dry_run else "Nothing was to be done."
+        return "A dry run: nothing was done." if dry_run and done.is_needed else "Nothing was to be done."
     return "Done." if done.aside is None else f"Done. The old checkpoint is in {done.aside}"
 
 

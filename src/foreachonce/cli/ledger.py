@@ -12,9 +12,9 @@ from foreachonce.cli import output
 from foreachonce.cli.options import Address, Client, Conf, Json, Packages, Prefix, Schema, Stream
 from foreachonce.cli.place import PREFIX, Place, place_of
 from foreachonce.cli.reading import known, opened
-from foreachonce.cli.spans import short
+from foreachonce.cli.spans import SHOWN, short
 from foreachonce.cli.timeline import Step, rate, steps
-from foreachonce.cli.words import duration, number
+from foreachonce.cli.words import cut, duration, number
 from foreachonce.entry import Entry
 from foreachonce.fields import fields_of
 from foreachonce.ledger import Ledger
@@ -140,7 +140,7 @@ def _cells(step: Step) -> Sequence[str]:
         f"{entry.time.astimezone(timezone.utc):%F %T}",
         "" if entry.is_repair else short(entry.position),
         ", ".join(step.marks),
-        "" if entry.decision == "write" else entry.decision,
+        "" if entry.decision == "write" else cut(entry.decision, SHOWN),
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Protocol
@@ -26,6 +27,10 @@ from foreachonce.sql.view import SqlLedger
 PASSWORD = "FOREACHONCE_LEDGER_PASSWORD"  # noqa: S105 - a variable's name
 PREFIX = "foreachonce."
 _SECRET = re.compile(r"(?i)password|secret|token")
+_OTHERS = (
+    " A Delta table is delta:/path or delta:catalog.table, a Kafka cluster kafka://host:port,…; a password is best in "
+    f"{PASSWORD}."
+)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
@@ -222,18 +227,26 @@ def place_of(address: str, schema: str | None = None, prefix: str = PREFIX, clie
     if address.startswith("kafka:"):
         return _kafka(address.removeprefix("kafka:").removeprefix("//").rstrip("/"), prefix, client)
     if address.startswith("delta:"):
-        place = check_place(address.removeprefix("delta:"))
+        with _option_named("path_or_table="):
+            place = check_place(address.removeprefix("delta:"))
         return DeltaPlace(os.path.abspath(place) if is_path(place) and not _SCHEME.match(place) else place)
     name = re.split(r"[+:]", address.removeprefix("jdbc:"), maxsplit=1)[0]
     is_generic = name not in DRIVERS and not address.startswith("jdbc:") and ":" in address
-    try:
+    with _option_named("url=", _OTHERS):
         url = parse_url(address, generic=is_generic)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"--ledger is neither delta:… nor kafka://… nor a database's address: {error}") from None
     password = os.environ.get(PASSWORD)
     if url.password is None and password and url.get_backend_name() != "sqlite":
         url = url.set(password=password)
     return SqlPlace(url, schema, is_generic)
+
+
+@contextmanager
+def _option_named(keyword: str, more: str = "") -> Iterator[None]:
+    """What the library says about a keyword of its own is said about the option."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{str(error).replace(keyword, '--ledger', 1)}{more}") from None
 
 
 def _kafka(servers: str, prefix: str, client: Sequence[str]) -> KafkaPlace:

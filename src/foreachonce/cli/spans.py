@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from foreachonce.cli.words import plural
+from foreachonce.cli.words import cut, plural
 from foreachonce.position import Position, SourceSpan, log_pointer
 
 SHOWN = 60
@@ -14,8 +14,7 @@ SHOWN = 60
 def short(position: Position, most: int = SHOWN) -> str:
     """Where a batch starts and ends, cut to so many characters."""
     spans = position.sources
-    text = "; ".join(f"{_named(source, spans)}{_short(span)}" for source, span in spans.items())
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return cut("; ".join(f"{_named(source, spans)}{_short(span)}" for source, span in spans.items()), most)
 
 
 def _named(source: str, spans: Mapping[str, SourceSpan]) -> str:

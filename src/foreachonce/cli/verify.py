@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import sqlalchemy as sa
 import typer
 
 from foreachonce.chain import Break
@@ -20,6 +21,7 @@ from foreachonce.errors import ConfigurationError
 from foreachonce.fields import fields_of
 from foreachonce.ledger import Ledger
 from foreachonce.sql.counts import count
+from foreachonce.sql.url import shown
 from foreachonce.sql.view import SqlLedger
 
 NOT_PROVEN = (
@@ -89,9 +91,11 @@ def verify(
     proof = Proof()
     with opened(place, packages, conf, with_spark=count_rows) as view:
         known(view, place, stream)
+        names = [(schema, name) for name in table or ()]
+        _refuse_unknown_tables(view, names)
         deque(proof.watch(view.entries(stream)), maxlen=0)
         begun = place.mendable(stream).begun(stream)
-        compared = _compare(place, view, proof, stream, [(schema, name) for name in table or ()], count_rows)
+        compared = _compare(place, view, proof, stream, names, count_rows)
     is_well = proof.is_proven and compared.is_well
     lines = [*proof.lines(), *_begun(begun), compared.text, NOT_PROVEN]
     if as_json:
@@ -106,6 +110,17 @@ def _check(place: Place, table: Sequence[str] | None, count_rows: bool) -> None:
         raise ConfigurationError("--table is for a database's ledger; of a Delta table say --count.")
     if count_rows and not isinstance(place, DeltaPlace):
         raise ConfigurationError("--count is for a Delta table; of a database name the table: --table NAME.")
+
+
+def _refuse_unknown_tables(view: Ledger, names: Sequence[tuple[str | None, str]]) -> None:
+    if not isinstance(view, SqlLedger) or not names:
+        return
+    with view.database.reading(view.url) as connection:
+        there = sa.inspect(connection)
+        missing = [f"{name!r}" if place is None else f"{name!r} in schema {place!r}" for place, name in names
+                   if not there.has_table(name, schema=place)]  # fmt: skip
+    if missing:
+        raise ConfigurationError(f"--table: {shown(view.url)} has no table {', '.join(missing)}; --schema names its schema.")
 
 
 def _compare(

@@ -23,6 +23,11 @@ def duration(seconds: float | None) -> str:
     return f"{whole} s"
 
 
+def cut(text: str, most: int) -> str:
+    """The beginning of a text, so many characters at most."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def plural(count: int, one: str, many: str | None = None) -> str:
     """A number of things, in words."""
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"

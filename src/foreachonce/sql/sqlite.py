@@ -213,7 +213,7 @@ def _advice(url: URL, executor: bool) -> str:
         )
     folder = Path(str(url.database)).parent
     if not folder.is_dir():
-        return f"The folder {folder} does not exist; make it, or mend the path in url=."
+        return f"The folder {folder} does not exist; make it, or mend the path."
     return f"The folder {folder} must allow this user to make and write files."
 
 

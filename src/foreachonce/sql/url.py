@@ -59,13 +59,9 @@ def parse_url(text: object, *, generic: bool = False) -> URL:
     plain = _plain(text.removeprefix("jdbc:")) if is_jdbc else text
     try:
         url = make_url(plain)
-    except (ArgumentError, ValueError):
+    except (ArgumentError, ValueError) as error:
         # The parser's own message would repeat the text, and with it the password.
-        raise ConfigurationError(
-            "url= is not a database address; expected is postgresql://user:password@host:port/database, "
-            "mysql://user:password@host:port/database or sqlite:///path. A password with special characters must be "
-            "percent-encoded."
-        ) from None
+        raise ConfigurationError(f"url= is not a database address: {_unreadable(error)}.") from None
     name = url.drivername.split("+")[0]
     if name not in DRIVERS:
         return _of_any(url, name, is_jdbc=is_jdbc, generic=generic)
@@ -75,6 +71,15 @@ def parse_url(text: object, *, generic: bool = False) -> URL:
     if not is_jdbc:
         return url
     return _from_jdbc(url) if name == "postgresql" else _from_connector(url)
+
+
+def _unreadable(error: Exception) -> str:
+    if isinstance(error, ValueError):
+        return "its port is no number, or a password's special characters are not percent-encoded"
+    return (
+        "it takes postgresql://user@host:port/database, mysql://user@host:port/database or sqlite:///path, and the special "
+        "characters of a password percent-encoded"
+    )
 
 
 def _of_sqlite(url: URL, *, generic: bool) -> URL:
@@ -101,7 +106,8 @@ def _of_any(url: URL, name: str, *, is_jdbc: bool, generic: bool) -> URL:
         url.get_dialect()
     except (NoSuchModuleError, ImportError):
         raise ConfigurationError(
-            f"url= names the database {name!r}, for which SQLAlchemy has no dialect here; install the package that has it."
+            f"url= names the database {name!r}, for which SQLAlchemy has no dialect here: install the package that has it, "
+            "or is one of postgresql, mysql, mariadb and sqlite spelt wrong?"
         ) from None
     return url
 
