@@ -46,6 +46,22 @@ def test_any_checkpoint_will_do_for_a_new_stream():
     assert diagnose(query(1).folder, None).kind == "new"
 
 
+@pytest.mark.parametrize(("path", "text"), [
+    ("metadata", ""), ("offsets/0", ""), ("sources/0/0", None), ("sources/0/0", "v1"), ("sources/0/0", "v1\n{"),
+])  # fmt: skip
+def test_first_batch_of_a_new_stream_is_damaged_where_spark_could_not_run_it(path, text):
+    made = Query(FakeFolder())
+    made.plan(2)
+    assert diagnose(made.folder, None).kind == "new"
+    made.folder.remove(path) if text is None else made.folder.write(path, text)
+    with pytest.raises(CannotStart):
+        restart(made.folder)
+    assert diagnose(made.folder, None).kind == "damaged"
+    made.commit()
+    found = diagnose(made.folder, None)
+    assert (found.kind, "batch 0 as finished" in found.found) == ("new", True)
+
+
 @pytest.mark.parametrize("texts", [{}, {"state/0/0/1.delta": ""}, {"offsets.tmp": ""}])
 def test_missing(texts):
     assert diagnose(FakeFolder(texts), goal_of(query(1))).kind == "missing"

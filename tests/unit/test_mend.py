@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from foreachonce import JdbcSink
+from foreachonce.checkpoint import query_id
 from foreachonce.errors import ConfigurationError, Conflict, EpochError, Expired, Mismatch, SinkUnavailable, StateLost
 from foreachonce.recovery.diagnosis import diagnose
 from foreachonce.recovery.goal import Goal
@@ -187,6 +188,40 @@ def test_newest_batch_is_found_behind_any_number_of_repairs(query, sink, repairs
         assert mend([sink], made.folder).is_done
     assert restart(made.folder).batch_id == 2
     assert mend([sink], made.folder).kind == "agrees"
+
+
+@pytest.mark.parametrize("breaks_off", [False, True])
+def test_new_query_begins_again_where_its_sources_began(sink, breaks_off):
+    made = Query(FakeFolder(), sources=("files", "kafka"))
+    made.plan(2)
+    beginning = made.folder.text("sources/1/0")
+    made.folder.write("sources/0/0", "v1\n{")
+    repair = mend([sink], made.folder)
+    assert (repair.is_done, repair.kind) == (True, "damaged")
+    if breaks_off:
+        made.folder.move("/checkpoint.mended")
+        assert mend([sink], made.folder, dry_run=True).kind == "new"
+    assert mend([sink], made.folder).kind == "new"
+    assert set(made.folder.walk("")) == {"metadata", "sources/1/0"}
+    assert (query_id(made.folder), made.folder.text("sources/1/0"), entries(sink)) == (made.query_id, beginning, [])
+
+
+def test_new_query_is_not_begun_again_where_nothing_tells_where_it_began(sink):
+    made = Query(FakeFolder(), sources=("files", "kafka"))
+    made.plan(2)
+    made.folder.write("offsets/0", "")
+    made.folder.write("sources/1/0", "")
+    before = dict(made.folder.disk)
+    with pytest.raises(Mismatch, match="sources/1, which tells where its first one starts, is torn"):
+        mend([sink], made.folder)
+    assert made.folder.disk == before
+
+
+def test_batches_that_a_repair_left_long_ago_are_not_a_new_streams(sink):
+    made = Query(FakeFolder()).run(1, 1)
+    made.folder.move("/checkpoint.mended")
+    assert mend([sink], made.folder).kind == "new"
+    assert not made.folder.exists("")
 
 
 def test_query_that_runs_in_this_process_is_not_mended(query, sink):

@@ -34,11 +34,11 @@ class Diagnosis:
     """What a checkpoint is, against the ledger.
 
     Args:
-        kind: ``new``: the ledger has no batch, so any checkpoint will do. ``agrees``: the query goes on as it is.
-            ``missing``: nothing is there. ``damaged``: a file is lost, torn or empty. ``behind``: its newest batch is older
-            than the ledger's. ``ahead``: it holds batches as done that the ledger lacks. ``changed``: the ledger's newest
-            batch holds other rows there. ``replaced``: another query's, which has finished no batch. ``foreign``: another
-            query's, which has.
+        kind: ``new``: the ledger has no batch, so any checkpoint will do on which Spark can start. ``agrees``: the query
+            goes on as it is. ``missing``: nothing is there. ``damaged``: a file is lost, torn or empty. ``behind``: its
+            newest batch is older than the ledger's. ``ahead``: it holds batches as done that the ledger lacks.
+            ``changed``: the ledger's newest batch holds other rows there. ``replaced``: another query's, which has
+            finished no batch. ``foreign``: another query's, which has.
         found: what was found there, in words.
     """
 
@@ -64,7 +64,7 @@ def diagnose(folder: Folder, goal: Goal | None, *, interval: int = COMPACT_INTER
         interval: ``spark.sql.streaming.fileSource.log.compactInterval`` of the session that the query will run in.
     """
     if goal is None:
-        return Diagnosis("new", "the ledger has no batch of this stream")
+        return _of_no_batch(folder, interval)
     if not any(folder.names(name) for name in ("offsets", "commits", "sources")) and not folder.exists("metadata"):
         return Diagnosis("missing", "there is no checkpoint")
     try:
@@ -85,13 +85,26 @@ def diagnose(folder: Folder, goal: Goal | None, *, interval: int = COMPACT_INTER
         return Diagnosis("damaged", f"{words}; {error}")
 
 
+def _of_no_batch(folder: Folder, interval: int) -> Diagnosis:
+    """A first batch that was planned and not entered runs again: where its files are damaged, Spark does not start."""
+    planned, done = (newest(folder.names(name)) for name in ("offsets", "commits"))
+    try:
+        if folder.exists("metadata"):
+            query_id(folder)
+        if planned == 0 and done < 0:
+            _check_source_logs(folder, read_position(folder, planned)[0], interval)
+    except EpochError as error:
+        if planned <= 0 and done < 0:
+            return Diagnosis("damaged", f"no batch is finished; {error}")
+    finished = f", and the checkpoint batch {done} as finished" if done >= 0 else ""
+    return Diagnosis("new", f"the ledger has no batch of this stream{finished}")
+
+
 def _compared(folder: Folder, goal: Goal, planned: int, done: int, words: str, interval: int) -> Diagnosis:
     if done >= 0:
         read_commit(folder, done)
     position, _ = read_position(folder, planned, goal.shared)
-    for source, name in position.folders.items():
-        if log_pointer(position.sources[source].end) is not None:
-            _check_source_log(folder, name, interval)
+    _check_source_logs(folder, position, interval)
     if goal.is_stateful:
         _check_state(folder, planned, done)
     _check_beginnings(folder, goal.begun)
@@ -108,6 +121,12 @@ def _wrong(folder: Folder, goal: Goal, planned: int, position: Position) -> str 
     end = read_end(folder, planned, goal.shared)
     alike = position.same_as(settled.position) and end.follows(settled.position) == "equal"
     return None if alike else f"its batch {planned} holds other rows than the ledger's"
+
+
+def _check_source_logs(folder: Folder, position: Position, interval: int) -> None:
+    for source, name in position.folders.items():
+        if log_pointer(position.sources[source].end) is not None:
+            _check_source_log(folder, name, interval)
 
 
 def _check_source_log(folder: Folder, source: str, interval: int) -> None:

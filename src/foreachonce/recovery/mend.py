@@ -32,7 +32,7 @@ from foreachonce.recovery.diagnosis import FINE, Diagnosis, Kind, diagnose
 from foreachonce.recovery.goal import Goal, Standing, goal_of
 from foreachonce.recovery.lost import Earliest, Lost, lost_files, lost_records
 from foreachonce.recovery.past import past_of
-from foreachonce.recovery.rebuild import Rebuilt, begin_anew, rebuild
+from foreachonce.recovery.rebuild import Rebuilt, begin_anew, begin_first, rebuild
 from foreachonce.recovery.state import STATE, kept_state, newer
 from foreachonce.recovery.words import BEGUN_ANEW, explain_expired, explain_foreign, explain_state, told
 
@@ -142,8 +142,10 @@ def mend(
     repair = Repair(folder.root, found.kind, told(folder.root, found, goal, lost), lost)
     if lost and not (accept_data_loss or dry_run):
         raise Expired(explain_expired(repair.text))
-    if goal is None or found.is_fine:
+    if found.is_fine:
         return repair
+    if goal is None:
+        return repair if dry_run else _carry_out(looks, folder, repair, _Plan(None, begin_first(folder)))
     if found.kind == "foreign":
         raise explain_foreign(folder.root, found, goal)
     rear = next(look for look in looks if look.standing.last == goal.last)
@@ -222,7 +224,9 @@ def _after_a_crash(folder: Folder, looks: Sequence[_Look], dry_run: bool) -> Fol
     """The checkpoint; where a repair broke off amid its last step, the one that it has left beside is moved in."""
     mended = folder.beside(MENDED)
     was_entered = any(look.is_repaired or look.has_begun for look in looks)
-    if folder.exists("") or not mended.exists("metadata") or not was_entered:
+    # Of a stream without entries a repair is no entry either, and what it has written holds no batch.
+    is_first = all(look.head is None for look in looks) and not mended.names("offsets")
+    if folder.exists("") or not mended.exists("metadata") or not (was_entered or is_first):
         return folder
     if dry_run:
         return mended
@@ -232,9 +236,12 @@ def _after_a_crash(folder: Folder, looks: Sequence[_Look], dry_run: bool) -> Fol
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The checkpoint to write; and the epoch to enter, where the query begins anew for the sake of its state."""
+    """The checkpoint to write; and the epoch to enter, where the query begins anew for the sake of its state.
 
-    goal: Goal
+    The goal is None where no batch is finished.
+    """
+
+    goal: Goal | None
     rebuilt: Rebuilt
     anew: Epoch | None = None
 
@@ -280,7 +287,7 @@ def _carry_out(looks: Sequence[_Look], folder: Folder, repair: Repair, plan: _Pl
 def _what(plan: _Plan) -> str:
     if plan.anew is not None:
         return f"begun anew as query {plan.anew.query_id} to read the source again for its state"
-    return f"mended to go on after batch {plan.goal.batch_id}"
+    return "begun again" if plan.goal is None else f"mended to go on after batch {plan.goal.batch_id}"
 
 
 def _write(mended: Folder, rebuilt: Rebuilt, old: Folder) -> None:

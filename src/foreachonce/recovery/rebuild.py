@@ -24,6 +24,7 @@ from foreachonce.checkpoint import (
     Log,
     OffsetLog,
     metadata_text,
+    query_id,
     read_commit,
     source_log_files,
 )
@@ -98,6 +99,36 @@ def begin_anew(last: Entry, past: Past, *, interval: int = COMPACT_INTERVAL) -> 
         "metadata": metadata_text(epoch.query_id),
     }
     return epoch, Rebuilt(texts, tuple(path for path in _kept(past, logs) if path != STATE))
+
+
+def begin_first(old: Folder) -> Rebuilt:
+    """Make the checkpoint of a query that has finished no batch: nothing of the old one is kept but where its sources begin.
+
+    Raises:
+        Mismatch: where a source begins is torn; made anew, it might leave out what came meanwhile.
+    """
+    kept = [f"sources/{name}" for name in old.names("sources") if not _is_file_log(old, name)]
+    torn = [path for path in kept if not _is_whole(old, path)]
+    if torn:
+        raise Mismatch(
+            f"the checkpoint {old.root} holds no finished batch, and {torn[0]}, which tells where its first one starts, is "
+            "torn. Put a copy back; or move the checkpoint away, and the query starts where its source's options say. "
+            "Nothing was changed."
+        )
+    try:
+        query = query_id(old)
+    except EpochError:
+        query = str(uuid4())
+    return Rebuilt({"metadata": metadata_text(query)}, tuple(kept))
+
+
+def _is_file_log(old: Folder, name: str) -> bool:
+    """Whether a source's folder is a log of files, or what is left of one; its files are found anew."""
+    if folder_log(old, name):
+        return True
+    with suppress(ValueError, EpochError):
+        return log_pointer(OffsetLog.parse(old.text("offsets/0") or "").offsets.get(name)) is not None
+    return False
 
 
 def _offsets(goal: Goal, past: Past) -> dict[str, str]:

@@ -41,13 +41,19 @@ def told(root: str, found: Diagnosis, goal: Goal | None, lost: Sequence[Lost]) -
     if goal is not None:
         lines.append(f"  ledger: {_goal(goal)}")
     if found.kind in _DOES:
-        lines.append(f"  to do: {_DOES[found.kind]}; it then goes on after batch {goal.batch_id if goal else -1}.")
+        lines.append(f"  to do: {_to_do(found.kind, goal)}.")
         if found.kind != "missing":
             lines.append("  The old checkpoint is moved aside, not deleted.")
     if lost:
         lines.append("  The source no longer holds rows that the sink lacks:")
         lines += [f"    {each}" for each in lost]
     return "\n".join(lines)
+
+
+def _to_do(kind: Kind, goal: Goal | None) -> str:
+    if goal is None:
+        return "let the query begin again where its sources began; the ledger has no batch of it"
+    return f"{_DOES[kind]}; it then goes on after batch {goal.batch_id}"
 
 
 def _goal(goal: Goal) -> str:

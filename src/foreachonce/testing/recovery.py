@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+from pyspark.errors import StreamingQueryException
 
 from foreachonce.errors import StateLost
 from foreachonce.faults import InjectedFault, Point
@@ -15,7 +16,7 @@ from foreachonce.recovery.diagnosis import Kind
 from foreachonce.recovery.mend import POINTS, Repair
 from foreachonce.testing.driver import Driver, Job
 from foreachonce.testing.faults import Faults
-from foreachonce.testing.stream import Stream, open_stream
+from foreachonce.testing.stream import FileStream, Stream, open_stream
 from foreachonce.testing.writing import SinkPlace
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ def start(stream: Stream, sink: Any, *, limit: int = 1, change: Change = lambda 
     assert stream.spark is not None
     frame = change(open_stream(stream.spark, stream.source, limit=limit))
     sink.start(frame.writeStream.trigger(availableNow=True), str(stream.checkpoint)).awaitTermination()
+
+
+def _fail(frame: DataFrame, batch_id: int) -> None:
+    raise RuntimeError("nothing is written")
 
 
 def lose_it(stream: Stream) -> None:
@@ -141,6 +146,20 @@ class RecoveryContract(SinkPlace):
         with pytest.raises(InjectedFault):
             self.prepared(stream, sink)
         stream.feed([3])
+        start(stream, sink)
+        self.assert_exactly_once(sink, stream)
+
+    def test_first_batch_that_was_never_written_begins_again(self, stream: Stream) -> None:
+        """Neither ledger nor checkpoint has a batch; where Kafka's source began is told by its file alone."""
+        sink, is_of_files = self.sink("s", heal=True), isinstance(stream, FileStream)
+        stream.feed([1], [2])
+        with pytest.raises(StreamingQueryException):
+            stream.run(_fail)
+        beginning = b"" if is_of_files else (stream.checkpoint / "sources/0/0").read_bytes()
+        (lose_a_source_log_entry if is_of_files else empty_the_newest_offsets)(stream)
+        assert self.prepared(stream, sink, dry_run=True).kind == "damaged"
+        assert self.prepared(stream, sink).is_done
+        assert is_of_files or (stream.checkpoint / "sources/0/0").read_bytes() == beginning
         start(stream, sink)
         self.assert_exactly_once(sink, stream)
 
