@@ -18,6 +18,7 @@ from foreachonce.sql.url import parse_url
 from foreachonce.testing.kafka import KafkaStream
 from foreachonce.testing.recovery import (
     DAMAGES,
+    DamageContract,
     RecoveryContract,
     StatefulRecoveryContract,
     lose_a_source_log_entry,
@@ -88,7 +89,7 @@ class TestPostgres(PutBack, JdbcPlace, RecoveryContract):
             connection.execute(sa.text(statement))
 
 
-class TestPostgresFromKafka(TestPostgres):
+class FromKafka:
     """A topic as the source: its offsets say all."""
 
     damages = {damage: kind for damage, kind in DAMAGES.items() if damage != lose_a_source_log_entry}  # noqa: RUF012
@@ -96,6 +97,10 @@ class TestPostgresFromKafka(TestPostgres):
     @pytest.fixture
     def stream(self, spark, kafka_server, tmp_path):
         return KafkaStream(kafka_server, tmp_path, partitions=2, spark=spark)
+
+
+class TestPostgresFromKafka(FromKafka, TestPostgres):
+    pass
 
 
 class TestMariaDb(JdbcPlace, RecoveryContract):
@@ -117,8 +122,16 @@ class TestDelta(PutBack, DeltaPlace, RecoveryContract):
         return self.spark.sql(f"DESCRIBE HISTORY delta.`{self.path}` LIMIT 1").collect()[0].version
 
 
+class TestDeltaFromKafka(FromKafka, PutBack, DeltaPlace, DamageContract):
+    snapshot, put_back, _history = TestDelta.snapshot, TestDelta.put_back, TestDelta._history
+
+
 class TestKafka(KafkaPlace, RecoveryContract):
     way = {"path": "driver"}  # noqa: RUF012
+
+
+class TestKafkaFromKafka(FromKafka, KafkaPlace, DamageContract):
+    way = {"path": "task"}  # noqa: RUF012
 
 
 # --- several sinks, and calls in doubt --------------------------------------------------------------------------------
