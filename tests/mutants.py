@@ -653,7 +653,7 @@ MUTANTS = [
     Mutant(
         "repair-of-another-query",
         "recovery/mend.py",
-        '    if found.kind == "foreign":',
+        '    if found.kind in ("foreign", "other"):',
         "    if False:",
         (f"{RECOVERY}::test_checkpoint_of_another_query_is_refused",),
     ),

@@ -62,6 +62,14 @@ def test_first_batch_of_a_new_stream_is_damaged_where_spark_could_not_run_it(pat
     assert (found.kind, "batch 0 as finished" in found.found) == ("new", True)
 
 
+@pytest.mark.parametrize("texts", [
+    {"_delta_log/0.json": "{}"}, {"orders/metadata": "{}", "customers/metadata": "{}"}, {"0": "v1"}, {"keep.txt": ""},
+    {"state/0/0/1.delta": "", "keep.txt": ""}, {"": "a file"},
+])  # fmt: skip
+def test_what_is_no_checkpoint_is_said_to_be_none(texts):
+    assert diagnose(FakeFolder(texts), goal_of(query(1))).kind == "other"
+
+
 @pytest.mark.parametrize("texts", [{}, {"state/0/0/1.delta": ""}, {"offsets.tmp": ""}])
 def test_missing(texts):
     assert diagnose(FakeFolder(texts), goal_of(query(1))).kind == "missing"

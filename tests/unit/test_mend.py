@@ -224,6 +224,16 @@ def test_batches_that_a_repair_left_long_ago_are_not_a_new_streams(sink):
     assert not made.folder.exists("")
 
 
+@pytest.mark.parametrize("texts", [{"_delta_log/0.json": "{}"}, {"": "a file"}])
+def test_what_is_no_checkpoint_is_not_moved(query, sink, texts):
+    query(1, 1)
+    folder = FakeFolder(texts, root="/lake/orders")
+    before = dict(folder.disk)
+    with pytest.raises(Mismatch, match=r"(?s)/lake/orders is no checkpoint: it is or holds .*Is the path spelt wrong"):
+        mend([sink], folder)
+    assert (folder.disk, len(entries(sink))) == (before, 2)
+
+
 def test_query_that_runs_in_this_process_is_not_mended(query, sink):
     made = query(1, 1)
     made.folder.discard()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from struct import error as StructError
 from struct import iter_unpack, unpack_from
@@ -57,10 +58,11 @@ class LocalFolder:
     def write(self, path: str, text: str) -> None:
         """Write a file, in place of one that is there."""
         place = self._path / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        # Hadoop would take the checksum of what stood there before for this text's.
-        _checksums(place).unlink(missing_ok=True)
-        place.write_text(text, encoding="utf-8")
+        with self._written():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            # Hadoop would take the checksum of what stood there before for this text's.
+            _checksums(place).unlink(missing_ok=True)
+            place.write_text(text, encoding="utf-8")
 
     def beside(self, ending: str) -> LocalFolder:
         """The folder whose root is this one's with an ending."""
@@ -73,9 +75,10 @@ class LocalFolder:
         if not self.exists(path):
             raise EpochError(f"there is no {path} of the checkpoint {self.root} to copy.")
         for each in self.walk(path) if (self._path / path).is_dir() else (path,):
-            target = _local(root) / each
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(self._content(each))
+            target, content = _local(root) / each, self._content(each)
+            with self._written():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
 
     def remove(self, path: str) -> None:
         """Delete a file, if it is there."""
@@ -87,11 +90,20 @@ class LocalFolder:
         target = _local(root)
         if target.exists() or not self._path.exists():
             raise SinkUnavailable(f"{self.root} cannot be moved to {root}: something is there, or there is nothing to move.")
-        self._path.rename(target)
+        with self._written():
+            self._path.rename(target)
 
     def discard(self) -> None:
         """Delete the whole folder."""
         shutil.rmtree(self._path, ignore_errors=True)
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            text = f"the checkpoint {self.root} cannot be written: {error.strerror or error}"
+            raise SinkUnavailable(f"{text}: {error.filename}." if error.filename else f"{text}.") from None
 
     def _content(self, path: str) -> bytes:
         content = (self._path / path).read_bytes()

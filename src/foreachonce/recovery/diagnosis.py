@@ -24,9 +24,11 @@ from foreachonce.position import Position, log_pointer
 from foreachonce.recovery.beginnings import lost_beginnings
 from foreachonce.recovery.goal import Goal
 
-Kind = Literal["new", "agrees", "missing", "damaged", "behind", "ahead", "changed", "replaced", "foreign"]
+Kind = Literal["new", "agrees", "missing", "damaged", "behind", "ahead", "changed", "replaced", "foreign", "other"]
 # The query can start on the checkpoint as it is.
 FINE: tuple[Kind, ...] = ("new", "agrees")
+# What Spark keeps in a checkpoint; the names of what it makes on the way there begin so too.
+_KEPT = ("metadata", "offsets", "commits", "sources", "state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Diagnosis:
             goes on as it is. ``missing``: nothing is there. ``damaged``: a file is lost, torn or empty. ``behind``: its
             newest batch is older than the ledger's. ``ahead``: it holds batches as done that the ledger lacks.
             ``changed``: the ledger's newest batch holds other rows there. ``replaced``: another query's, which has
-            finished no batch. ``foreign``: another query's, which has.
+            finished no batch. ``foreign``: another query's, which has. ``other``: a file, or a folder of other things.
         found: what was found there, in words.
     """
 
@@ -66,9 +68,9 @@ def diagnose(folder: Folder, goal: Goal | None, *, interval: int = COMPACT_INTER
     if goal is None:
         return _of_no_batch(folder, interval)
     if not any(folder.names(name) for name in ("offsets", "commits", "sources")) and not folder.exists("metadata"):
-        return Diagnosis("missing", "there is no checkpoint")
+        return _of_no_checkpoint(folder)
     try:
-        found = query_id(folder)
+        found = _query_id(folder)
     except EpochError as error:
         return Diagnosis("damaged", str(error))
     planned, done = (newest(folder.names(name)) for name in ("offsets", "commits"))
@@ -83,6 +85,30 @@ def diagnose(folder: Folder, goal: Goal | None, *, interval: int = COMPACT_INTER
         return _compared(folder, goal, planned, done, words, interval)
     except EpochError as error:
         return Diagnosis("damaged", f"{words}; {error}")
+
+
+def _query_id(folder: Folder) -> str:
+    if not folder.exists("metadata"):
+        raise EpochError("it lacks metadata, which names its query")
+    return query_id(folder)
+
+
+def _of_no_checkpoint(folder: Folder) -> Diagnosis:
+    """A path that was meant to be a checkpoint's may be another folder's, which nobody wants moved."""
+    names = folder.names("")
+    others = [name for name in names if not name.lstrip(".").startswith(_KEPT)]
+    if others:
+        return Diagnosis("other", f"no checkpoint, but {', '.join(others[:3])}{', …' if len(others) > 3 else ''}")
+    if not names and folder.exists("") and _is_file(folder):
+        return Diagnosis("other", "a file")
+    return Diagnosis("missing", "there is no checkpoint")
+
+
+def _is_file(folder: Folder) -> bool:
+    try:
+        return folder.text("") is not None
+    except EpochError:
+        return True
 
 
 def _of_no_batch(folder: Folder, interval: int) -> Diagnosis:

@@ -34,7 +34,7 @@ from foreachonce.recovery.lost import Earliest, Lost, lost_files, lost_records
 from foreachonce.recovery.past import past_of
 from foreachonce.recovery.rebuild import Rebuilt, begin_anew, begin_first, rebuild
 from foreachonce.recovery.state import STATE, kept_state, newer
-from foreachonce.recovery.words import BEGUN_ANEW, explain_expired, explain_foreign, explain_state, told
+from foreachonce.recovery.words import BEGUN_ANEW, explain_expired, explain_other, explain_state, told
 
 log = logging.getLogger("foreachonce")
 
@@ -139,15 +139,15 @@ def mend(
     found = diagnose(folder, goal, interval=interval)
     held = {} if earliest is None else earliest([look.head for look in looks if look.head is not None])
     lost = _lost(goal, found, folder, held)
-    repair = Repair(folder.root, found.kind, told(folder.root, found, goal, lost), lost)
+    repair = Repair(folder.root, found.kind, told(folder, found, goal, lost), lost)
     if lost and not (accept_data_loss or dry_run):
         raise Expired(explain_expired(repair.text))
     if found.is_fine:
         return repair
     if goal is None:
         return repair if dry_run else _carry_out(looks, folder, repair, _Plan(None, begin_first(folder)))
-    if found.kind == "foreign":
-        raise explain_foreign(folder.root, found, goal)
+    if found.kind in ("foreign", "other"):
+        raise explain_other(folder.root, found, goal)
     rear = next(look for look in looks if look.standing.last == goal.last)
     plan = _plan(rear, goal, found, folder, accept_state_loss, interval)
     if plan.anew is not None:
@@ -263,7 +263,11 @@ def _plan(rear: _Look, goal: Goal, found: Diagnosis, folder: Folder, accept_stat
 def _carry_out(looks: Sequence[_Look], folder: Folder, repair: Repair, plan: _Plan) -> Repair:
     mended, aside = folder.beside(MENDED), None
     mended.discard()
-    _write(mended, plan.rebuilt, folder)
+    try:
+        _write(mended, plan.rebuilt, folder)
+    except ForeachOnceError:
+        mended.discard()
+        raise
     fault("checkpoint-written")
     if folder.exists(""):
         aside = folder.beside(f"{ASIDE}{datetime.now(timezone.utc):%Y%m%dT%H%M%S%f}")

@@ -73,7 +73,7 @@ class Preparable:
             Conflict: another run goes on with the stream; the checkpoint is as it was.
             ConfigurationError: the sink has no ``stream=``, the query runs, or the session is Spark Connect's.
         """
-        texts(checkpoint=checkpoint)
+        texts(checkpoint=checkpoint or "")
         flags(dry_run=dry_run, accept_state_loss=accept_state_loss, accept_data_loss=accept_data_loss)
         if is_connect(spark):
             raise ConfigurationError(

@@ -1,9 +1,10 @@
-"""The words of a repair: what was found, what is done, what is to be decided. Pure."""
+"""The words of a repair: what was found, what is done, what is to be decided. Pure but for the folder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from foreachonce.checkpoint import Folder
 from foreachonce.errors import Mismatch
 from foreachonce.recovery.diagnosis import Diagnosis, Kind
 from foreachonce.recovery.goal import Goal
@@ -19,6 +20,7 @@ _WHAT: dict[Kind, str] = {
     "changed": "the checkpoint was rolled back, and its newest batch cut anew",
     "replaced": "the checkpoint was replaced by a new one, whose query has finished no batch",
     "foreign": "the checkpoint is another query's, which has finished batches",
+    "other": "what is there is no checkpoint",
 }
 _DOES: dict[Kind, str] = {
     "missing": "write it anew from the ledger",
@@ -35,14 +37,14 @@ BEGUN_ANEW = (
 )
 
 
-def told(root: str, found: Diagnosis, goal: Goal | None, lost: Sequence[Lost]) -> str:
+def told(folder: Folder, found: Diagnosis, goal: Goal | None, lost: Sequence[Lost]) -> str:
     """What was found and what is to be done."""
-    lines = [f"{_WHAT[found.kind]}.", f"  checkpoint {root}: {found.found}"]
+    lines = [f"{_WHAT[found.kind]}.", f"  checkpoint {folder.root}: {found.found}"]
     if goal is not None:
         lines.append(f"  ledger: {_goal(goal)}")
     if found.kind in _DOES:
         lines.append(f"  to do: {_to_do(found.kind, goal)}.")
-        if found.kind != "missing":
+        if folder.exists(""):
             lines.append("  The old checkpoint is moved aside, not deleted.")
     if lost:
         lines.append("  The source no longer holds rows that the sink lacks:")
@@ -85,8 +87,13 @@ def explain_state(root: str, found: Diagnosis, goal: Goal) -> str:
     )
 
 
-def explain_foreign(root: str, found: Diagnosis, goal: Goal) -> Mismatch:
-    """What to do with a checkpoint that is another query's."""
+def explain_other(root: str, found: Diagnosis, goal: Goal) -> Mismatch:
+    """What to do with a path that is no checkpoint's, or another query's."""
+    if found.kind == "other":
+        return Mismatch(
+            f"{root} is no checkpoint: it is or holds {found.found}. Nothing was changed.\n"
+            "  Is the path spelt wrong? A checkpoint that is gone is written anew where nothing is."
+        )
     return Mismatch(
         f"{_WHAT['foreign']}: {root} holds {found.found}; the ledger's batches are those of query {goal.query_id}. "
         "Nothing was changed.\n"

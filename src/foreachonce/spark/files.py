@@ -28,6 +28,9 @@ class HadoopFiles:
         self._path = java_class(jvm, "org.apache.hadoop.fs.Path")
         self._read = java_class(jvm, "org.apache.commons.io.IOUtils").toByteArray
         self._system = self._path(root).getFileSystem(configuration)
+        if not self._path(root).isUriPathAbsolute():
+            # Another process, which reads of the checkpoint in the ledger, was started elsewhere.
+            self.root = str(self._system.makeQualified(self._path(root)).toString())
 
     @classmethod
     def of(cls, spark: SparkSession, root: str) -> Self:
@@ -79,7 +82,7 @@ class HadoopFiles:
 
     def write(self, path: str, text: str) -> None:
         """Write a file, in place of one that is there."""
-        with closing(self._system.create(self._place(path), True)) as stream:
+        with self._written(), closing(self._system.create(self._place(path), True)) as stream:
             stream.write(text.encode())
 
     def beside(self, ending: str) -> HadoopFiles:
@@ -92,14 +95,11 @@ class HadoopFiles:
         """Copy a file or folder to the same path below another root."""
         copied = java_class(self._jvm, "org.apache.hadoop.fs.FileUtil").copy
         target = self._path(root, path)
-        self._system.mkdirs(target.getParent())
-        try:
-            with self._undamaged(path):
-                copied(self._system, self._place(path), self._system, target, False, True, self._configuration)
-        except Py4JJavaError as error:
-            if not _is(error, "FileNotFoundException"):
-                raise
-            raise EpochError(f"there is no {path} of {self.root} to copy.") from None
+        if not self.exists(path):
+            raise EpochError(f"there is no {path} of {self.root} to copy.")
+        with self._written(), self._undamaged(path):
+            self._system.mkdirs(target.getParent())
+            copied(self._system, self._place(path), self._system, target, False, True, self._configuration)
 
     def remove(self, path: str) -> None:
         """Delete a file, if it is there."""
@@ -109,11 +109,13 @@ class HadoopFiles:
         """Give the whole folder another root."""
         source, target = self._place(""), self._path(root)
         is_possible = self._system.exists(source) and not self._system.exists(target)
-        if not is_possible or not self._system.rename(source, target):
-            raise SinkUnavailable(
-                f"{self.root} cannot be moved to {root}: something is there, there is nothing to move, or the file system "
-                "refused."
-            )
+        with self._written():
+            if is_possible and self._system.rename(source, target):
+                return
+        raise SinkUnavailable(
+            f"{self.root} cannot be moved to {root}: something is there, there is nothing to move, or the file system "
+            "refused."
+        )
 
     def discard(self) -> None:
         """Delete the whole folder."""
@@ -124,6 +126,14 @@ class HadoopFiles:
 
     def _is_folder(self, place: Any) -> bool:
         return bool(self._system.exists(place) and self._system.getFileStatus(place).isDirectory())
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
+        except Py4JJavaError as error:
+            thrown = str(error.java_exception.toString())
+            raise SinkUnavailable(f"the checkpoint {self.root} cannot be written: {thrown}") from error
 
     @contextmanager
     def _undamaged(self, path: str) -> Iterator[None]:
