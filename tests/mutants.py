@@ -646,9 +646,23 @@ MUTANTS = [
     Mutant(
         "repair-broken-off",
         "recovery/mend.py",
-        '    if folder.exists("") or not mended.exists("metadata") or not was_entered:',
+        '    if folder.exists("") or not mended.exists("metadata") or not (was_entered or is_first):',
         "    if True:",
         (f"{RECOVERY}::TestSqlite::test_state_follows_a_checkpoint_that_is_put_back",),
+    ),
+    Mutant(
+        "repair-of-what-is-no-checkpoint",
+        "recovery/diagnosis.py",
+        "    if others:",
+        "    if False:",
+        ("tests/unit/test_mend.py::test_what_is_no_checkpoint_is_not_moved",),
+    ),
+    Mutant(
+        "repair-forgets-where-a-first-batch-begins",
+        "recovery/rebuild.py",
+        '    return Rebuilt({"metadata": metadata_text(query)}, tuple(kept))',
+        '    return Rebuilt({"metadata": metadata_text(query)})',
+        (f"{RECOVERY}::TestPostgresFromKafka::test_first_batch_that_was_never_written_begins_again",),
     ),
     Mutant(
         "repair-of-another-query",

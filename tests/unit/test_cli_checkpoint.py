@@ -47,30 +47,33 @@ def test_checkpoint_that_agrees_is_said_to(doctor, checkpoint, sqlite_url):
     assert "checkpoint and ledger agree" in run("doctor", "s", "--ledger", sqlite_url, "--checkpoint", checkpoint)
 
 
-def test_new_stream_agrees_and_the_others_are_named(ledger, sqlite_url, checkpoint):
-    found = told("doctor", "S", "--ledger", sqlite_url, "--checkpoint", checkpoint)
-    assert (found["kind"], found["agrees"]) == ("new", True)
-    assert "it has 's'" in found["text"]
-    assert "it has 's'" in run("restore", "S", "--ledger", sqlite_url, "--checkpoint", checkpoint)
-
-
 @pytest.mark.parametrize(("left", "named"), [
-    (CHAIN, "Of streams, 's' ends with batches of this very query"),
-    (chain(100, 200, query_id="query-2"), "Of streams, it has 's'"),
+    ((), "If it is new, start its query"),
+    (CHAIN, "'s' ends with batches of this very checkpoint's query"),
+    (chain(100, 200, query_id="query-2"), "holds finished batches, the newest 1"),
 ])  # fmt: skip
-def test_checkpoint_of_a_stream_that_the_ledger_does_not_know_is_somebodys_decision(
-    ledger, checkpoint, sqlite_url, left, named
-):
-    before = files_of(checkpoint_after(checkpoint, *left))
+def test_stream_that_the_ledger_does_not_know_is_somebodys_decision(ledger, checkpoint, sqlite_url, left, named):
+    before = files_of(checkpoint_after(checkpoint, *left)) if left else {}
     asked = ("S", "--ledger", sqlite_url, "--checkpoint", checkpoint)
     found = told("doctor", *asked, code=2)
-    assert (found["kind"], found["agrees"], found["command"]) == ("Mismatch", None, None)
+    assert (found["kind"], found["agrees"], found["command"]) == ("new", None, None)
+    assert "it has 's'" in found["text"]
     assert named in found["text"]
     for more in ((), ("--dry-run",)):
         assert named in run("restore", *asked, *more, code=2)
-    (checkpoint / "metadata").unlink()
+    (checkpoint / "metadata").unlink(missing_ok=True)
     assert "it has 's'" in run("restore", *asked, code=2)
-    assert files_of(checkpoint).items() < before.items()
+    assert files_of(checkpoint).items() <= before.items()
+
+
+def test_path_that_is_no_checkpoints_is_left_alone(ledger, sqlite_url, tmp_path):
+    asked = ("restore", "s", "--ledger", sqlite_url, "--checkpoint")
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "lake" / "keep.txt").write_text("")
+    for place in (tmp_path / "lake", tmp_path / "lake" / "keep.txt"):
+        assert "is no checkpoint" in run(*asked, place, code=2)
+    assert "--checkpoint is empty" in run(*asked, "", code=2)
+    assert files_of(tmp_path / "lake") == {"keep.txt": ""}
 
 
 @pytest.mark.parametrize(("kind", "left"), [
@@ -177,6 +180,8 @@ def test_call_of_a_function_that_was_begun_keeps_its_place(ledger, sqlite_url, c
     run("restore", "s", "--ledger", sqlite_url, "--checkpoint", checkpoint)
     assert files_of(checkpoint)["offsets/3"] == begun.offset_log
     assert ledger.head("s").seq == 2  # the place of the batch that was begun
+    said = run("doctor", "s", "--ledger", sqlite_url, "--checkpoint", checkpoint)
+    assert "Batch 3 was begun and is in doubt" in said
 
 
 def test_call_that_was_confirmed_is_not_begun(ledger):

@@ -51,7 +51,15 @@ def test_delta_table_needs_spark_to_be_read_where_python_does_not_reach_it(addre
     assert isinstance(place, DeltaPlace)
     assert (place.reads_by_spark, place.writes_by_spark) == (by_spark, True)
     assert list(place.words) == ["--ledger", address]
-    assert isinstance(place.ledger(), DeltaLedger)
+
+
+def test_delta_table_that_is_not_there_is_no_empty_ledger(tmp_path):
+    for words in (("ledger", "list"), ("doctor", "s", "--checkpoint", tmp_path), ("verify", "s")):
+        assert "there is no Delta table at delta:" in run(*words, "--ledger", f"delta:{tmp_path}", code=2)
+    (tmp_path / "_delta_log").mkdir()
+    (tmp_path / "_delta_log" / f"{0:020}.json").write_text("{}\n")
+    assert isinstance(place_of(f"delta:{tmp_path}").ledger(), DeltaLedger)
+    assert "has no stream" in run("ledger", "list", "--ledger", f"delta:{tmp_path}")
 
 
 def test_relative_path_of_a_delta_table_becomes_a_whole_one():
@@ -85,6 +93,10 @@ def test_password_of_the_environment_is_the_ledgers(monkeypatch):
     (["--ledger", "postgres"], "A Delta table is delta:/path"),
     (["--ledger", "nosuchdb://app:hush@db/shop"], "no dialect"),
     (["--ledger", "postgresq://app:hush@db/shop"], "--ledger names the database 'postgresq'"),
+    (["--ledger", "postgresql://app:p@hush@db/shop"], "--ledger has a second @"),
+    (["--ledger", "mysql://app:p@hush/x@db/shop"], "--ledger has a second @"),
+    (["--ledger", ""], "not empty"),
+    (["--ledger", "delta://data/orders"], "it is delta:/path"),
     (["--ledger", "postgresql://app:hush@db:port/shop"], "--ledger is not a database address: its port is no number"),
     (["--ledger", "kafka://app:hush@a:9092"], "names servers only"),
     (["--ledger", "kafka://a:9092", "--client", "sasl.password=hush"], "say --client sasl.password=env:NAME"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
@@ -42,7 +43,20 @@ def test_export_as_json_is_one_array(entries, sqlite_url):
 
 def test_export_that_fails_leaves_the_old_file(entries, sqlite_url, tmp_path):
     file = tmp_path / "none" / "audit.jsonl"
-    assert "No such file" in run("export", "s", "--ledger", sqlite_url, "--output", file, code=2)
+    assert f"not there, {file.parent}" in run("export", "s", "--ledger", sqlite_url, "--output", file, code=2)
+    for folder in (tmp_path, ""):
+        assert "is a folder" in run("export", "s", "--ledger", sqlite_url, "--output", folder, code=2)
+
+
+def test_export_goes_through_a_link_and_into_a_device(entries, sqlite_url, tmp_path):
+    link, file = tmp_path / "link", tmp_path / "audit.jsonl"
+    link.symlink_to(file)
+    device = tmp_path / "device"
+    device.symlink_to("/dev/null")
+    for place in (link, device):
+        run("export", "s", "--ledger", sqlite_url, "--output", place)
+    assert (link.is_symlink(), len(file.read_text().splitlines())) == (True, 2)
+    assert Path("/dev/null").is_char_device()
 
 
 def test_old_entries_are_pruned(sqlite_url):

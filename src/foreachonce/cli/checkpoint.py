@@ -16,7 +16,7 @@ from foreachonce.checkpoint import COMPACT_INTERVAL, COMPACT_INTERVAL_SETTING, F
 from foreachonce.checkpoint.local import LocalFolder
 from foreachonce.cli import output
 from foreachonce.cli.options import LEDGER, Address, Checkpoint, Client, Conf, Json, Packages, Prefix, Schema, Source, Stream
-from foreachonce.cli.place import PASSWORD, PREFIX, Place, SqlPlace, is_local, place_of, source_settings
+from foreachonce.cli.place import PASSWORD, PREFIX, DeltaPlace, Place, SqlPlace, is_local, place_of, source_settings
 from foreachonce.cli.reading import SPARKS_SECRETS, others, spark
 from foreachonce.cli.settings import is_hidden, refuse_plain_secrets, settings
 from foreachonce.errors import ConfigurationError, EpochError, Expired, Mismatch, StateLost
@@ -25,6 +25,7 @@ from foreachonce.recovery.diagnosis import newest
 from foreachonce.recovery.mend import Mendable, Repair, mend
 from foreachonce.recovery.prepare import earliest_of
 from foreachonce.recovery.words import explain_expired
+from foreachonce.spark.delta import PACKAGE
 
 STATE, DATA = "--accept-state-loss", "--accept-data-loss"
 
@@ -95,7 +96,9 @@ class Case:
         named = words[2:] if os.environ.get(LEDGER) == self.address else words
         given = [word for pair in self.client for word in ("--client", pair) if "--client" not in named]
         more = [] if self.kafka is None else ["--kafka", self.kafka, *given]
-        more += [word for name in self.packages for word in ("--packages", name)]
+        # Appending to a Delta table's ledger takes Spark, where looking at it may not have.
+        packages = self.packages or ([PACKAGE] if isinstance(self.place, DeltaPlace) else [])
+        more += [word for name in packages for word in ("--packages", name)]
         more += [word for pair in self.conf for word in ("--conf", pair)]
         return output.command_line(
             ["foreachonce", "restore", self.stream, *named, "--checkpoint", self.checkpoint, *more, *accepted]
@@ -148,7 +151,8 @@ def doctor(
 ) -> None:
     """Tell whether a checkpoint agrees with the ledger, and the command that mends it.
 
-    Ends with 0 where the query can start, 1 where the checkpoint has to be mended, 2 where a person has to decide.
+    Ends with 0 where the query can start, 1 where the checkpoint has to be mended, 2 where a person has to decide, or the
+    ledger does not know the stream.
     """
     place = place_of(ledger, ledger_schema, ledger_prefix, client or ())
     case = Case(stream, _whole(checkpoint), ledger, place, kafka, client or (), packages or (), conf or ())
@@ -188,30 +192,34 @@ def restore(
     place = place_of(ledger, ledger_schema, ledger_prefix, client or ())
     case = Case(stream, _whole(checkpoint), ledger, place, kafka, client or (), packages or (), conf or ())
     with case.opened(writes=not dry_run) as (sink, folder):
+        unknown = _unknown(case, sink, folder)
+        if unknown is not None:
+            raise ConfigurationError(unknown)
         try:
             done = case.mend(
                 sink, folder, dry_run=dry_run, accept_state_loss=accept_state_loss, accept_data_loss=accept_data_loss
             )
         except (StateLost, Expired) as error:
             raise type(error)(f"{error}{_decided(case, STATE if isinstance(error, StateLost) else DATA)}") from None
-        text = _text(done, sink, folder)
     if as_json:
-        told = {"kind": done.kind, "text": text, "lost": list(map(str, done.lost)), "done": done.is_done}
+        told = {"kind": done.kind, "text": done.text, "lost": list(map(str, done.lost)), "done": done.is_done}
         output.give(_about(case) | told | {"aside": done.aside})
     else:
-        output.say(f"{text}\n{_outcome(done, dry_run)}")
+        output.say(f"{done.text}\n{_outcome(done, dry_run)}")
     raise typer.Exit(0 if not done.is_needed else 2 if done.lost and not accept_data_loss else 1)
 
 
 def _find(case: Case, sink: Mendable, folder: Folder) -> Finding:
+    unknown = _unknown(case, sink, folder)
+    if unknown is not None:
+        return Finding("new", None, unknown)
     try:
         repair = case.mend(sink, folder, dry_run=True)
-        text = _text(repair, sink, folder)
     except StateLost as error:
         return Finding("StateLost", None, f"{error}{_decided(case, STATE)}", case.command(STATE))
     except Mismatch as error:
         return Finding("Mismatch", None, str(error))
-    lost = list(map(str, repair.lost))
+    lost, text = list(map(str, repair.lost)), f"{repair.text}{_begun(case, sink)}"
     if lost and repair.is_needed:
         return Finding("Expired", None, f"{explain_expired(text)}{_decided(case, DATA)}", case.command(DATA), lost)
     if lost:
@@ -222,23 +230,30 @@ def _find(case: Case, sink: Mendable, folder: Folder) -> Finding:
     return Finding(repair.kind, False, f"{text}\n  The command that does it:\n{command}{case.lacks}", command)
 
 
-def _text(found: Repair, sink: Mendable, folder: Folder) -> str:
-    """What was found, in words; of a stream without entries also which ones the ledger has.
+def _begun(case: Case, sink: Mendable) -> str:
+    """A call in doubt stops a query that starts on the best of checkpoints."""
+    begun = sink.begun(case.stream) if isinstance(case.place, SqlPlace) else None
+    if begun is None:
+        return ""
+    return (
+        f"\n  Batch {begun.batch_id} was begun and is in doubt: the query runs it again, and is refused unless in_doubt= "
+        "says what to do (docs/operations/a-batch-is-in-doubt.md)."
+    )
 
-    Raises:
-        Mismatch: it has no entry of the stream, and the checkpoint holds finished batches: is that the stream's name?
-    """
-    if found.kind != "new":
-        return found.text
-    done = newest(folder.names("commits"))
+
+def _unknown(case: Case, sink: Mendable, folder: Folder) -> str | None:
+    """What is to be said of a stream of which the ledger has nothing: its name may be spelt wrong. None where it has."""
+    stream = case.stream
+    if sink.ledger.head(stream) is not None or sink.begun(stream) is not None:
+        return None
+    text = f"the ledger at {case.place.shown} has no entry of a stream {stream!r}; {others(sink.ledger)}.\n"
+    own, done = _streams_of(folder, sink.ledger), newest(folder.names("commits"))
+    if own:
+        return f"{text}  {' and '.join(own)} ends with batches of this very checkpoint's query: is that the one?"
     if done < 0:
-        return f"{found.text}; {others(sink.ledger)}."
-    known = _streams_of(folder, sink.ledger)
-    has = f"{' and '.join(known)} ends with batches of this very query" if known else others(sink.ledger)
-    raise Mismatch(
-        f"the ledger has no entry of a stream {sink.stream!r}, and the checkpoint {folder.root} holds finished batches, the "
-        f"newest {done}.\n"
-        f"  Is the name spelt wrong, or this another ledger? Of streams, {has}.\n"
+        return f"{text}  If it is new, start its query: there is nothing yet that a checkpoint could disagree with."
+    return (
+        f"{text}  The checkpoint {folder.root} holds finished batches, the newest {done}.\n"
         "  If the query has run without this library so far, start it: the ledger begins with its next batch.\n"
         "  If the sink was put back to before the stream's first entry, the checkpoint has to be put back to then too."
     )
@@ -270,6 +285,8 @@ def _about(case: Case) -> dict[str, Any]:
 
 def _whole(checkpoint: str) -> str:
     """A local path in one form, from the root on: the command may be copied into another folder's shell."""
+    if not checkpoint.strip():
+        raise ConfigurationError("--checkpoint is empty: it must be the query's checkpointLocation.")
     if not is_local(checkpoint):
         return checkpoint
     return os.path.abspath(checkpoint.removeprefix("file://").removeprefix("file:"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -9,7 +12,11 @@ import typer
 from typer.core import TyperGroup
 
 from foreachonce.cli import checkpoint, ledger, output, report, upkeep, verify
-from foreachonce.errors import ForeachOnceError
+from foreachonce.cli.place import PASSWORD
+from foreachonce.errors import ForeachOnceError, SinkUnavailable
+
+# What a shell gives a command that a closed pipe has ended.
+_PIPE = 141
 
 
 class _Commands(TyperGroup):
@@ -18,10 +25,20 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            raise  # who reads has read enough: the framework ends without a word
-        except (ForeachOnceError, OSError) as error:
-            output.complain(str(error))
+            # Who reads has read enough. What is still to be flushed when Python ends goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(_PIPE) from None
+        except OSError as error:
+            output.complain(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+        except ForeachOnceError as error:
+            output.complain(f"{error}{_password_of(error)}")
         raise typer.Exit(2)
+
+
+def _password_of(error: ForeachOnceError) -> str:
+    """Where the password is taken from, if it is what was wrong."""
+    is_refused = isinstance(error, SinkUnavailable) and re.search("(?i)password|access denied", str(error))
+    return f" A ledger's password is taken from {PASSWORD} where its address has none." if is_refused else ""
 
 
 # No pretty exceptions: they show local variables, and with them secrets.

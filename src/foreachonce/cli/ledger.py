@@ -14,7 +14,7 @@ from foreachonce.cli.place import PREFIX, Place, place_of
 from foreachonce.cli.reading import known, opened
 from foreachonce.cli.spans import SHOWN, short
 from foreachonce.cli.timeline import Step, rate, steps
-from foreachonce.cli.words import cut, duration, number
+from foreachonce.cli.words import cut, duration, number, plural
 from foreachonce.entry import Entry
 from foreachonce.fields import fields_of
 from foreachonce.ledger import Ledger
@@ -72,7 +72,8 @@ def show(
         "seq": "right", "batch": "right", "rows": "right", "after": "right", "rows/s": "right",
         "time (UTC)": "left", "offsets": "left", "marks": "left", "decision": "left",
     }  # fmt: skip
-    output.table(columns, (_cells(step) for step in found), title=f"The last {len(found)} entries of {stream}")
+    title = f"The last {plural(len(found), 'entry', 'entries')} of {stream}"
+    output.table(columns, (_cells(step) for step in found), title=title)
 
 
 def newest(ledger: Ledger, stream: str, count: int) -> list[Step]:

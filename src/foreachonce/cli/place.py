@@ -96,7 +96,10 @@ class SqlPlace:
         ledger = self.open()
         if not ledger.exists():
             where = "" if self.schema is None else f" in schema {self.schema!r}"
-            raise LedgerError(f"there is no ledger at {self.shown}{where}. `foreachonce init` makes one.")
+            raise LedgerError(
+                f"there is no ledger at {self.shown}{where}. Is the address right? A sink's first batch makes one, and so "
+                "does `foreachonce init`."
+            )
         return ledger
 
     def mendable(self, stream: str) -> Mendable:
@@ -130,12 +133,18 @@ class DeltaPlace:
         """The ledger, to read."""
         from foreachonce import DeltaLedger
 
-        return DeltaLedger(self.place)
+        ledger = DeltaLedger(self.place)
+        if not ledger.exists():
+            raise LedgerError(
+                f"there is no Delta table at {self.shown}. Is the address right? A sink's first batch makes it."
+            )
+        return ledger
 
     def mendable(self, stream: str) -> Mendable:
         """A stream of the ledger as a repair needs it."""
         from foreachonce import DeltaSink
 
+        self.ledger()
         return DeltaSink(self.place, stream=stream)
 
 
@@ -226,6 +235,8 @@ def place_of(address: str, schema: str | None = None, prefix: str = PREFIX, clie
     """
     if address.startswith("kafka:"):
         return _kafka(address.removeprefix("kafka:").removeprefix("//").rstrip("/"), prefix, client)
+    if address.startswith("delta://"):
+        raise ConfigurationError("--ledger delta://… names a host, and a path has none: it is delta:/path.")
     if address.startswith("delta:"):
         with _option_named("path_or_table="):
             place = check_place(address.removeprefix("delta:"))

@@ -16,6 +16,8 @@ from foreachonce.cli.page.html import page
 from foreachonce.cli.page.story import story
 from foreachonce.cli.place import PREFIX, place_of
 from foreachonce.cli.reading import known, opened
+from foreachonce.cli.words import plural
+from foreachonce.errors import ConfigurationError
 
 
 def report(
@@ -43,11 +45,15 @@ def report(
         known(view, place, stream)
         told = story(stream, view.entries(stream), logged)
     text = page(told, ledger=place.shown, now=datetime.now(timezone.utc), versions=versions())
+    if html.is_dir():
+        raise ConfigurationError(f"--html {str(html)!r} is a folder; name a file.")
     html.write_text(text, encoding="utf-8")
     proof = told.proof
     if as_json:
         found = {"proven": proof.is_proven, "entries": proof.entries, "rows": proof.rows, "marks": len(told.happenings)}
         output.give({"stream": stream, "ledger": place.shown, "html": str(html), "bytes": len(text.encode())} | found)
     else:
-        output.say(f"{html} tells of {proof.entries:,} entries of {stream}. {next(proof.lines())}")
+        if events is not None and not logged:
+            output.say(f"{events} holds no event of {stream}.")
+        output.say(f"{html} tells of {plural(proof.entries, 'entry', 'entries')} of {stream}. {next(proof.lines())}")
     raise typer.Exit(0 if proof.is_proven else 1)

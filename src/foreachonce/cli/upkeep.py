@@ -18,9 +18,11 @@ from foreachonce.cli.options import Address, Client, Conf, Json, Packages, Prefi
 from foreachonce.cli.place import PREFIX, KafkaPlace, SqlPlace, place_of
 from foreachonce.cli.reading import known, opened
 from foreachonce.cli.rights import grants
+from foreachonce.cli.words import plural
 from foreachonce.entry import Entry
 from foreachonce.errors import ConfigurationError
 from foreachonce.fields import fields_of
+from foreachonce.position import log_pointer
 from foreachonce.sql.view import MIN_KEPT
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -49,7 +51,7 @@ def export(
     if as_json:
         output.give({"stream": stream, "entries": count, "output": str(output_file)})
     else:
-        output.say(f"{count:,} entries of {stream} are in {output_file}.")
+        output.say(f"{plural(count, 'entry', 'entries')} of {stream} {'is' if count == 1 else 'are'} in {output_file}.")
 
 
 def prune(
@@ -72,11 +74,17 @@ def prune(
     if keep is None and older_than is None:
         raise ConfigurationError(f"say what stays: --keep {MIN_KEPT} or more, --older-than AGE, or both.")
     age = None if older_than is None else _age(older_than)
-    gone = place.ledger().prune(stream, keep=MIN_KEPT if keep is None else keep, older_than=age)
+    view = place.ledger()
+    gone = view.prune(stream, keep=MIN_KEPT if keep is None else keep, older_than=age)
     if as_json:
         output.give({"stream": stream, "ledger": place.shown, "pruned": gone})
     else:
-        output.say(f"{gone:,} entries of {stream} were deleted.")
+        output.say(f"{plural(gone, 'entry', 'entries')} of {stream} {'was' if gone == 1 else 'were'} deleted.")
+        if gone and _reads_files(view.head(stream)):
+            output.say(
+                "Its query reads files, whose names were in them: keep copies of the checkpoint's folder sources, without "
+                "which a lost checkpoint cannot be written anew."
+            )
 
 
 def init(
@@ -141,12 +149,19 @@ def _topics(place: KafkaPlace) -> str:
 
 
 def _write_file(entries: Iterable[Entry], file: Path) -> int:
-    """Write beside the file, and put it into its place when it is whole."""
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    """Write beside the file, and put it into its place when it is whole; a pipe or a device is written as it is."""
+    place = file.resolve()
+    if place.is_dir() or not place.parent.is_dir():
+        what = "is a folder" if place.is_dir() else f"is in a folder that is not there, {place.parent}"
+        raise ConfigurationError(f"--output {str(file)!r} {what}; name a file.")
+    if place.exists() and not place.is_file():
+        with place.open("w", encoding="utf-8", newline="\n") as lines:
+            return _write(entries, lines, as_array=False)
+    beside = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         with beside.open("w", encoding="utf-8", newline="\n") as lines:
             count = _write(entries, lines, as_array=False)
-        beside.replace(file)
+        beside.replace(place)
     finally:
         beside.unlink(missing_ok=True)
     return count
@@ -161,6 +176,10 @@ def _write(entries: Iterable[Entry], file: TextIO, *, as_array: bool) -> int:
     if as_array:
         file.write("]\n" if count else "[]\n")
     return count
+
+
+def _reads_files(entry: Entry | None) -> bool:
+    return entry is not None and any(log_pointer(span.end) is not None for span in entry.position.sources.values())
 
 
 def _age(text: str) -> timedelta:

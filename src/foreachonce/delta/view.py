@@ -14,7 +14,7 @@ from foreachonce.delta import head as walk
 from foreachonce.delta.commit import Own
 from foreachonce.delta.guard import app_id
 from foreachonce.delta.local import LocalFolder, NoFolder
-from foreachonce.delta.log import Folder, Known, Log
+from foreachonce.delta.log import LOG, Folder, Known, Log
 from foreachonce.delta.place import check_place, is_path, shown
 from foreachonce.delta.streams import streams
 from foreachonce.entry import Entry, Found
@@ -135,6 +135,11 @@ class DeltaLedger:
                 f"{found.entry.run_id} has used. Nothing was written."
             )
         return found.entry
+
+    def exists(self) -> bool:
+        """Whether there is a Delta table."""
+        root = self.root()
+        return root is not None and bool(self._folder(root).names(LOG))
 
     def streams(self) -> list[str]:
         """The names of all streams that have written the table."""

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import pyspark
+
 from foreachonce.delta.log import LOG, Folder
 from foreachonce.delta.place import is_path, shown
 from foreachonce.errors import ConfigurationError, Conflict, ForeachOnceError, FrameError, WriteFailed
@@ -16,6 +18,12 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
+# Delta's package for the Spark that is installed; PySpark 3.5 brings jars of Scala 2.12.
+PACKAGE = (
+    "io.delta:delta-spark_2.12:3.3.3"
+    if pyspark.__version__.startswith("3.5")
+    else f"io.delta:delta-spark_{'.'.join(pyspark.__version__.split('.')[:2])}_2.13:4.4.0"
+)
 NEEDED = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -54,7 +62,7 @@ def require_delta(spark: SparkSession) -> None:
         if value not in (spark.conf.get(setting, "") or ""):
             raise ConfigurationError(
                 "the session lacks Delta Lake. Before it is made, set spark.jars.packages to Delta's package for this "
-                'Spark, such as "io.delta:delta-spark_4.2_2.13:4.4.0" (pip install delta-spark brings no jar), and '
+                f'Spark, "{PACKAGE}" (pip install delta-spark brings no jar), and '
                 + " and ".join(f"{name}={wanted}" for name, wanted in NEEDED.items())
                 + "."
             )

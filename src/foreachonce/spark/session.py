@@ -11,7 +11,7 @@ from py4j.protocol import Py4JError, Py4JJavaError
 
 from foreachonce.errors import ConfigurationError, SinkUnavailable
 from foreachonce.secrets import scrub_texts
-from foreachonce.spark.delta import NEEDED
+from foreachonce.spark.delta import NEEDED, PACKAGE
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -86,8 +86,7 @@ def _require_delta(session: SparkSession) -> None:
     # Not a class but a package is what py4j takes a name for that Java does not know.
     if not isinstance(_jvm(session).io.delta.tables.DeltaTable, JavaClass):
         raise ConfigurationError(
-            "a Delta table's ledger needs Delta Lake in Spark: give its package for this Spark, such as --packages "
-            "io.delta:delta-spark_4.2_2.13:4.4.0 (README.md, Install, names those of other versions)."
+            f"a Delta table's ledger needs Delta Lake in Spark: give its package for this Spark, --packages {PACKAGE}."
         )
 
 

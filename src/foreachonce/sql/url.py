@@ -52,9 +52,8 @@ def parse_url(text: object, *, generic: bool = False) -> URL:
         ConfigurationError: not a text, not an address, or of a database that is not supported. Never names the secret.
     """
     if not isinstance(text, str) or not text:
-        raise ConfigurationError(
-            f"url= must be a database address such as postgresql://user@host/db, not {type(text).__name__}."
-        )
+        found = "empty" if text == "" else type(text).__name__
+        raise ConfigurationError(f"url= must be a database address such as postgresql://user@host/db, not {found}.")
     is_jdbc = text.startswith("jdbc:")
     plain = _plain(text.removeprefix("jdbc:")) if is_jdbc else text
     try:
@@ -63,6 +62,9 @@ def parse_url(text: object, *, generic: bool = False) -> URL:
         # The parser's own message would repeat the text, and with it the password.
         raise ConfigurationError(f"url= is not a database address: {_unreadable(error)}.") from None
     name = url.drivername.split("+")[0]
+    if url.password is not None and "@" in f"{url.host}{url.database}":
+        # What follows an @ in the password would be taken for the host, and shown.
+        raise ConfigurationError("url= has a second @: where it is the password's, it must be written as %40.")
     if name not in DRIVERS:
         return _of_any(url, name, is_jdbc=is_jdbc, generic=generic)
     url = url.set(drivername=DRIVERS[name])
