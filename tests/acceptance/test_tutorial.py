@@ -55,7 +55,7 @@ def test_tutorial_runs_as_written_and_goes_on_without_its_checkpoint(tmp_path: P
     (tmp_path / "job.py").write_text(edited(JOB, *blocks(step, "python")))
     mended = run([again], tmp_path)
     for line in blocks(step, "")[1].splitlines():
-        assert line.partition("aside-")[0] in mended.stdout, mended.stderr[-3000:]
+        assert line.partition(" in /")[0] in mended.stdout, mended.stderr[-3000:]
 
 
 HEADINGS = ["## 8. Replace a report", "## 9. Apply a stream of changes", "## 10. A Delta table"]

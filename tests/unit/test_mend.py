@@ -139,16 +139,32 @@ def test_run_that_went_on_meanwhile_is_not_overtaken(query, sink, monkeypatch):
     made.folder.remove("metadata")
     before = texts(made.folder)
     take = JdbcSink.take
-    late = Query(FakeFolder()).run(1, 1, 1).chain[2]
+    late = iter(Query(FakeFolder()).run(1, 1, 1, 1).chain[2:])
 
     def take_late(self, epoch, head):
-        sink.append(late)
+        sink.append(next(late))
         return take(self, epoch, head)
 
     monkeypatch.setattr(JdbcSink, "take", take_late)
     with pytest.raises(Conflict, match="another run goes on with it"):
         mend([sink], made.folder)
     assert (texts(made.folder), roots(made.folder)) == (before, {"checkpoint"})
+
+
+def test_batch_that_could_not_be_read_at_first_is_not_another_runs(query, sink, monkeypatch):
+    made = query(1, 1)
+    late = Query(FakeFolder()).run(1, 1, 1).chain[2]
+    made.folder.discard()
+    take = JdbcSink.take
+
+    def take_late(self, epoch, head):
+        if head.seq == 1:
+            sink.append(late)
+        return take(self, epoch, head)
+
+    monkeypatch.setattr(JdbcSink, "take", take_late)
+    assert mend([sink], made.folder).is_done
+    assert restart(made.folder).batch_id == 3
 
 
 @pytest.mark.parametrize("fails", ["move", "write", "copy"])

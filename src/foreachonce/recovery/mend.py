@@ -17,7 +17,8 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Protocol
+from functools import wraps
+from typing import ParamSpec, Protocol
 from uuid import uuid4
 
 from foreachonce._version import versions
@@ -37,6 +38,7 @@ from foreachonce.recovery.state import STATE, kept_state, newer
 from foreachonce.recovery.words import BEGUN_ANEW, explain_expired, explain_other, explain_state, told
 
 log = logging.getLogger("foreachonce")
+_P = ParamSpec("_P")
 
 MENDED, ASIDE = ".mended", ".aside-"
 # The points that a repair passes, in order.
@@ -100,6 +102,20 @@ class Repair:
         return self.text
 
 
+def _once_more(repair: Callable[_P, Repair]) -> Callable[_P, Repair]:
+    """Look again where a stream was further than it looked: Kafka answers a commit before it can be read."""
+
+    @wraps(repair)
+    def again(*args: _P.args, **keywords: _P.kwargs) -> Repair:
+        try:
+            return repair(*args, **keywords)
+        except Conflict:
+            return repair(*args, **keywords)
+
+    return again
+
+
+@_once_more
 def mend(
     sinks: Sequence[Mendable],
     folder: Folder,

@@ -30,7 +30,8 @@ class HadoopFiles:
         self._system = self._path(root).getFileSystem(configuration)
         if not self._path(root).isUriPathAbsolute():
             # Another process, which reads of the checkpoint in the ledger, was started elsewhere.
-            self.root = str(self._system.makeQualified(self._path(root)).toString())
+            whole = self._system.makeQualified(self._path(root))
+            self.root = str(whole.toString()).removeprefix("file:")
 
     @classmethod
     def of(cls, spark: SparkSession, root: str) -> Self:

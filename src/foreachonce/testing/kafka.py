@@ -28,7 +28,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from foreachonce.testing.alone import alone
 from foreachonce.testing.jdbc import fetch
-from foreachonce.testing.server import free_port, has_docker
+from foreachonce.testing.server import free_ports, has_docker
 from foreachonce.testing.stream import KafkaSource, Stream
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Broker:
 
     def __init__(self, folder: Path, client: Mapping[str, str], **settings: str) -> None:
         self._folder, self._classes, self._client = folder, _classes(), client
-        port, controller = free_port(), free_port()
+        port, controller = free_ports(2)
         self.servers = f"127.0.0.1:{port}"
         listeners = {
             "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
