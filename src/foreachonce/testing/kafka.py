@@ -58,13 +58,15 @@ SETTINGS = {
 
 
 # How a reader reads.
-READ: Mapping[str, str | bool] = MappingProxyType(
+READ: Mapping[str, str | bool | int] = MappingProxyType(
     {
         "group.id": "foreachonce-tests",
         "isolation.level": "read_committed",
         "enable.auto.commit": False,
         "enable.partition.eof": True,
         "auto.offset.reset": "error",
+        # A fetch at the end of a partition waits so long for more before it says that there is no more; else 500.
+        "fetch.wait.max.ms": 5,
     }
 )
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
