@@ -8,6 +8,8 @@ The life of a repair:
    ledger that has moved on refuses it.
 4. The old checkpoint is moved to ``<checkpoint>.aside-<time>``, and the new one into its place.
 
+Where 3 finds that a stream was further than 1 saw, all is done once more from 1.
+
 A crash before 4 leaves the old checkpoint as it was. A crash amid 4 leaves none, and the next repair moves the new one in.
 """
 
