@@ -69,7 +69,7 @@ class Preparable:
         Raises:
             StateLost: the query keeps state, and the checkpoint does not hold that of the ledger's newest batch.
             Expired: the source no longer holds rows that the sink lacks.
-            Mismatch: the checkpoint is another query's, the path holds something else, or nothing tells which files were read.
+            Mismatch: the checkpoint is another query's, or another thing's path, or nothing tells which files were read.
             Conflict: another run goes on with the stream; the checkpoint is as it was.
             ConfigurationError: the sink has no ``stream=``, the query runs, or the session is Spark Connect's.
         """
