@@ -115,8 +115,8 @@ def _of_no_batch(folder: Folder, interval: int) -> Diagnosis:
     """A first batch that was planned and not entered runs again: where its files are damaged, Spark does not start."""
     planned, done = (newest(folder.names(name)) for name in ("offsets", "commits"))
     try:
-        if folder.exists("metadata"):
-            query_id(folder)
+        if planned == 0 or folder.exists("metadata"):
+            _query_id(folder)
         if planned == 0 and done < 0:
             _check_source_logs(folder, read_position(folder, planned)[0], interval)
     except EpochError as error:
