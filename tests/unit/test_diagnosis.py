@@ -47,7 +47,8 @@ def test_any_checkpoint_will_do_for_a_new_stream():
 
 
 @pytest.mark.parametrize(("path", "text"), [
-    ("metadata", None), ("metadata", ""), ("offsets/0", ""), ("sources/0/0", None), ("sources/0/0", "v1"), ("sources/0/0", "v1\n{"),
+    ("metadata", None), ("metadata", ""), ("offsets/0", ""),
+    ("sources/0/0", None), ("sources/0/0", "v1"), ("sources/0/0", "v1\n{"),
 ])  # fmt: skip
 def test_first_batch_of_a_new_stream_is_damaged_where_spark_could_not_run_it(path, text):
     made = Query(FakeFolder())
