@@ -137,6 +137,8 @@ def quick_snapshots(spark, set_to) -> Iterator[None]:
     store = spark._jvm.org.apache.spark.sql.execution.streaming.state.StateStore
     store.stop()
     set_to(stateStore_maintenanceInterval="50ms", stateStore_minDeltasForSnapshot=1)
+    # StateStore.stop waits so long, 300 seconds by default, for a task that may be waiting for its lock.
+    set_to(stateStore_maintenanceShutdownTimeout="1s")
     yield
     store.stop()
 
