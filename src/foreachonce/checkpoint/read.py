@@ -65,12 +65,12 @@ def read_commit(files: Files, batch_id: int) -> str:
     Raises:
         EpochError: it is not there, or torn.
     """
-    text = files.text(f"commits/{batch_id}")
+    text = files.text(f"commits/{batch_id}") or ""
     try:
-        CommitLog.parse(text or "")
+        CommitLog.parse(text)
     except ValueError as error:
         raise EpochError(f"commits/{batch_id} of the checkpoint {files.root} cannot be read: {error}") from None
-    return text or ""
+    return text
 
 
 def _position(files: Files, starts: Offsets, ends: Offsets, shared: Collection[str]) -> Position:

@@ -17,7 +17,7 @@ from foreachonce.checkpoint.local import LocalFolder
 from foreachonce.cli import output
 from foreachonce.cli.options import LEDGER, Address, Checkpoint, Client, Conf, Json, Packages, Prefix, Schema, Source, Stream
 from foreachonce.cli.place import PASSWORD, PREFIX, DeltaPlace, Place, SqlPlace, is_local, place_of, source_settings
-from foreachonce.cli.reading import SPARKS_SECRETS, others, spark
+from foreachonce.cli.reading import SPARKS_SECRETS, no_entry, spark
 from foreachonce.cli.settings import is_hidden, refuse_plain_secrets, settings
 from foreachonce.errors import ConfigurationError, EpochError, Expired, Mismatch, StateLost
 from foreachonce.ledger import Ledger
@@ -246,7 +246,7 @@ def _unknown(case: Case, sink: Mendable, folder: Folder) -> str | None:
     stream = case.stream
     if sink.ledger.head(stream) is not None or sink.begun(stream) is not None:
         return None
-    text = f"the ledger at {case.place.shown} has no entry of a stream {stream!r}; {others(sink.ledger)}.\n"
+    text = f"{no_entry(sink.ledger, case.place, stream)}\n"
     own, done = _streams_of(folder, sink.ledger), newest(folder.names("commits"))
     if own:
         return f"{text}  {' and '.join(own)} ends with batches of this very checkpoint's query: is that the one?"

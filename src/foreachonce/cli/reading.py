@@ -56,9 +56,10 @@ def known(ledger: Ledger, place: Place, stream: str) -> None:
         ConfigurationError: naming the streams that it has.
     """
     if ledger.head(stream) is None:
-        raise ConfigurationError(f"the ledger at {place.shown} has no entry of a stream {stream!r}; {others(ledger)}.")
+        raise ConfigurationError(no_entry(ledger, place, stream))
 
 
-def others(ledger: Ledger) -> str:
-    """The streams of a ledger, in words."""
-    return f"it has {', '.join(map(repr, ledger.streams())) or 'none at all'}"
+def no_entry(ledger: Ledger, place: Place, stream: str) -> str:
+    """A ledger lacks a stream, in words that name those which it has."""
+    has = ", ".join(map(repr, ledger.streams())) or "none at all"
+    return f"the ledger at {place.shown} has no entry of a stream {stream!r}; it has {has}."

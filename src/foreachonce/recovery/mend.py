@@ -280,18 +280,14 @@ def _plan(rear: _Look, goal: Goal, found: Diagnosis, folder: Folder, accept_stat
 
 def _carry_out(looks: Sequence[_Look], folder: Folder, repair: Repair, plan: _Plan) -> Repair:
     mended, aside = folder.beside(MENDED), None
-    mended.discard()
-    try:
-        _write(mended, plan.rebuilt, folder)
-    except ForeachOnceError:
-        mended.discard()
-        raise
-    fault("checkpoint-written")
     if folder.exists(""):
         aside = folder.beside(f"{ASIDE}{datetime.now(timezone.utc):%Y%m%dT%H%M%S%f}")
     where = "" if aside is None else f", the old one is in {aside.root}"
     why = f"{REPAIR}: checkpoint {repair.kind}, {_what(plan)}{where}"
+    mended.discard()
     try:
+        _write(mended, plan.rebuilt, folder)
+        fault("checkpoint-written")
         for look in looks:
             _enter(look, plan.anew, why)
     except ForeachOnceError:

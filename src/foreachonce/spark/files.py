@@ -28,16 +28,17 @@ class HadoopFiles:
         self._path = java_class(jvm, "org.apache.hadoop.fs.Path")
         self._read = java_class(jvm, "org.apache.commons.io.IOUtils").toByteArray
         self._system = self._path(root).getFileSystem(configuration)
-        if not self._path(root).isUriPathAbsolute():
-            # Another process, which reads of the checkpoint in the ledger, was started elsewhere.
-            whole = self._system.makeQualified(self._path(root))
-            self.root = str(whole.toString()).removeprefix("file:")
 
     @classmethod
     def of(cls, spark: SparkSession, root: str) -> Self:
-        """The folder as a session's settings let Spark see it."""
+        """The folder as a session's settings let Spark see it; a relative path is made whole."""
         session: Any = spark._jsparkSession  # type: ignore[attr-defined, unused-ignore]  # py4j's view has no types
-        return cls(spark.sparkContext._jvm, session.sessionState().newHadoopConf(), root)
+        files = cls(spark.sparkContext._jvm, session.sessionState().newHadoopConf(), root)
+        if not files._place("").isUriPathAbsolute():
+            # Another process, which reads of the checkpoint in the ledger, was started elsewhere.
+            whole = files._system.makeQualified(files._place(""))
+            files.root = str(whole.toString()).removeprefix("file:")
+        return files
 
     def text(self, path: str) -> str | None:
         """The text of a file, None where there is none."""
