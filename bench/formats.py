@@ -15,7 +15,7 @@ from rich.console import Console
 from bench.contenders import as_csv
 from bench.place import DDL, Bench, lineitem
 from bench.rounds import Work, interleaved
-from foreachonce.sql.postgres import Postgres
+from foreachonce.sql.databases.postgres import Postgres
 from foreachonce.sql.url import parse_url
 
 OURS = "binary by numpy, psycopg 3: foreachonce's way"

@@ -9,8 +9,9 @@ events.writeStream.foreachBatch(orders).option("checkpointLocation", path).start
 from typing import TYPE_CHECKING, Any
 
 from foreachonce.decorator import ExactlyOnce, exactly_once
+from foreachonce.delta.ledger import DeltaLedger
+from foreachonce.delta.sink import DeltaSink, DeltaTables
 from foreachonce.delta.transaction import DeltaTransaction
-from foreachonce.delta.view import DeltaLedger
 from foreachonce.entry import Entry, Intent, Run
 from foreachonce.epoch import Epoch
 from foreachonce.errors import (
@@ -35,14 +36,13 @@ from foreachonce.ledger import Ledger
 from foreachonce.position import Position
 from foreachonce.recovery.mend import Repair
 from foreachonce.sink import Sink
-from foreachonce.sinks.delta import DeltaSink, DeltaTables
-from foreachonce.sinks.jdbc import JdbcSink
+from foreachonce.sql.ledger import SqlLedger
+from foreachonce.sql.sink import JdbcSink
 from foreachonce.sql.transaction import Transaction
-from foreachonce.sql.view import SqlLedger
 
 if TYPE_CHECKING:
-    from foreachonce.kafka.view import KafkaLedger
-    from foreachonce.sinks.kafka import KafkaSink
+    from foreachonce.kafka.ledger import KafkaLedger
+    from foreachonce.kafka.sink import KafkaSink
 
 __all__ = [
     "CommitInDoubt",
@@ -88,8 +88,8 @@ def __getattr__(name: str) -> Any:
     if name not in ("KafkaLedger", "KafkaSink"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from foreachonce.kafka.view import KafkaLedger
-        from foreachonce.sinks.kafka import KafkaSink
+        from foreachonce.kafka.ledger import KafkaLedger
+        from foreachonce.kafka.sink import KafkaSink
     except ImportError as error:
         if error.name != "confluent_kafka":
             raise

@@ -8,6 +8,7 @@ from contextlib import ExitStack, nullcontext
 from functools import cache, update_wrapper
 from typing import TYPE_CHECKING, Any, get_args, overload
 
+from foreachonce.delta.sink import DeltaTables
 from foreachonce.doubt import OnDoubt
 from foreachonce.errors import ConfigurationError, FrameError
 from foreachonce.keywords import flags, one_of, texts
@@ -15,10 +16,9 @@ from foreachonce.naming import name_of_function, reference
 from foreachonce.recovery.prepare import Preparable
 from foreachonce.runner import run
 from foreachonce.sink import OnMismatch, Sink
-from foreachonce.sinks.delta import DeltaTables
-from foreachonce.sinks.function import FunctionSink
 from foreachonce.spark.frames import kept
-from foreachonce.sql.view import SqlLedger
+from foreachonce.sql.function import FunctionSink
+from foreachonce.sql.ledger import SqlLedger
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from foreachonce import DeltaLedger, DeltaSink, DeltaTables, JdbcSink, exactly_once
 from foreachonce.chain import breaks
+from foreachonce.delta.sink import DELTA_POINTS
 from foreachonce.runner import POINTS_AFTER, POINTS_BEFORE
-from foreachonce.sinks.delta import DELTA_POINTS
 from foreachonce.sql.url import parse_url
 from foreachonce.sql.write import DIRECT_POINTS, DRIVER_POINTS, STAGED_POINTS
 from foreachonce.testing.driver import Driver, Job

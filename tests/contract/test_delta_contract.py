@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from foreachonce import DeltaSink
+from foreachonce.delta.sink import DELTA_POINTS
 from foreachonce.runner import POINTS_AFTER, POINTS_BEFORE
-from foreachonce.sinks.delta import DELTA_POINTS
 from foreachonce.testing.contract import SinkContract
 
 

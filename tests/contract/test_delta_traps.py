@@ -13,9 +13,9 @@ import pytest
 from pyspark.sql import functions as F
 
 from foreachonce import DeltaSink, exactly_once
-from foreachonce.delta import guard, view, write
+from foreachonce.delta import guard, ledger, write
+from foreachonce.delta import sink as delta_sink
 from foreachonce.delta.guard import APP_ID, METADATA, VERSION
-from foreachonce.sinks import delta
 from foreachonce.testing.contract import refused
 from foreachonce.testing.driver import Job
 
@@ -41,7 +41,7 @@ class Tables:
 
     def forget(self):
         """As in a new process."""
-        view._known.clear()
+        ledger._known.clear()
         self.spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
 
     def checkpoint(self, path: str):
@@ -259,7 +259,7 @@ def test_commit_that_delta_skips_is_noticed(stream, table, monkeypatch):
     stream.feed([1])
     stream.run(sink)
     stream.feed([2])
-    monkeypatch.setattr(delta, "write", second)
+    monkeypatch.setattr(delta_sink, "write", second)
     with refused("Fenced", "was replaced by run another"):
         stream.run(sink)
     assert table.ids(table.ours) == [1, 12]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from foreachonce import JdbcSink, exactly_once
-from foreachonce.sinks import jdbc
 from foreachonce.spark import frames
+from foreachonce.sql import sink as jdbc
 from foreachonce.testing.spark import state_store
 
 

@@ -7,7 +7,7 @@ from pyspark.errors import StreamingQueryException
 
 from foreachonce import SqlLedger, exactly_once
 from foreachonce.runner import POINTS_AFTER, POINTS_BEFORE
-from foreachonce.sinks.function import POINTS
+from foreachonce.sql.function import POINTS
 from foreachonce.testing.contract import StreamContract, refused
 from tests.contract.effects import Broken, Effects
 

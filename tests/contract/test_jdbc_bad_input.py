@@ -184,9 +184,9 @@ def test_ledger_of_a_newer_version(url, query, stream):
 
 
 def _uncached(url):
-    from foreachonce.sql import view
+    from foreachonce.sql import ledger
 
-    view._identity.cache_clear()
+    ledger._identity.cache_clear()
     return SqlLedger(url)
 
 

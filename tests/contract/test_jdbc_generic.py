@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from foreachonce import JdbcSink, exactly_once
 from foreachonce.runner import POINTS_AFTER, POINTS_BEFORE
-from foreachonce.sql import generic, view
+from foreachonce.sql import ledger
+from foreachonce.sql.databases import generic
 from foreachonce.sql.spark_jdbc import GENERIC_POINTS
 from foreachonce.sql.url import parse_url
 from foreachonce.testing.contract import refused
@@ -70,7 +71,7 @@ def stages(query):
 @pytest.mark.parametrize("server", ["postgres_url", "mariadb_url"])
 def test_many_that_make_the_ledger_at_once_agree_on_it(server, request):
     url, schema = parse_url(request.getfixturevalue(server)), None
-    make = view._identity.__wrapped__
+    make = ledger._identity.__wrapped__
     with ThreadPoolExecutor(8) as threads:
         assert len(set(threads.map(lambda _: make(generic.Generic(None), url, schema), range(8)))) == 1
 

@@ -8,8 +8,8 @@ from threading import Barrier
 import pytest
 import sqlalchemy as sa
 
+from foreachonce.sql.databases.postgres import Postgres
 from foreachonce.sql.merge import apply, merge
-from foreachonce.sql.postgres import Postgres
 from foreachonce.sql.table import OP, Rows, Target
 from foreachonce.sql.url import parse_url
 

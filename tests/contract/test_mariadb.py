@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from foreachonce import FrameError, JdbcSink, SinkUnavailable, SqlLedger, WriteFailed, exactly_once
 from foreachonce.errors import CommitInDoubt
-from foreachonce.sql import mariadb_lock
-from foreachonce.sql.mariadb import MariaDb
+from foreachonce.sql.databases import named_locks
+from foreachonce.sql.databases.mariadb import MariaDb
 from foreachonce.sql.url import parse_url
 from foreachonce.testing.contract import refused
 
@@ -249,9 +249,9 @@ def test_ledger_that_was_made_half_is_made_whole(url, query):
     _ = SqlLedger(url).identity
     query("delete from foreachonce_meta")
     query("drop table foreachonce_runs")
-    from foreachonce.sql import view
+    from foreachonce.sql import ledger
 
-    view._identity.cache_clear()
+    ledger._identity.cache_clear()
     assert SqlLedger(url).identity
     assert query("select count(*) from foreachonce_meta") == [(2,)]
     assert query("select count(*) from foreachonce_runs") == [(0,)]
@@ -265,45 +265,45 @@ KEY = 2**62 + 1
 def test_transactions_share_a_stream_and_let_it_go_at_their_end(url):
     place = parse_url(url)
     with DATABASE.writing(place) as one, DATABASE.writing(place) as two:
-        mariadb_lock.share(one, KEY)
-        mariadb_lock.share(two, KEY)
-        assert len(mariadb_lock._holders(one, KEY)) == 1  # the other one
+        named_locks.share(one, KEY)
+        named_locks.share(two, KEY)
+        assert len(named_locks._holders(one, KEY)) == 1  # the other one
     with DATABASE.writing(place) as taker:
-        assert mariadb_lock._holders(taker, KEY) == []
-        mariadb_lock.seize(taker, KEY)
+        assert named_locks._holders(taker, KEY) == []
+        named_locks.seize(taker, KEY)
 
 
 def test_take_over_ends_the_transaction_that_holds_the_stream(url, query):
     query("create table t (n int)")
     place = parse_url(url)
     with pytest.raises(CommitInDoubt), DATABASE.writing(place) as paused:  # noqa: PT012
-        mariadb_lock.share(paused, KEY)
+        named_locks.share(paused, KEY)
         paused.exec_driver_sql("insert into t values (1)")
         with DATABASE.writing(place) as taker:
-            mariadb_lock.seize(taker, KEY)
-            assert mariadb_lock._holders(taker, KEY) == []
+            named_locks.seize(taker, KEY)
+            assert named_locks._holders(taker, KEY) == []
             taker.exec_driver_sql("insert into t values (2)")
         paused.exec_driver_sql("insert into t values (3)")
     assert query("select n from t") == [(2,)]
 
 
 def test_nobody_comes_in_while_a_stream_is_taken_over(url, monkeypatch):
-    monkeypatch.setattr(mariadb_lock, "_GATE_SECONDS", 0.2)
+    monkeypatch.setattr(named_locks, "_GATE_SECONDS", 0.2)
     place = parse_url(url)
     with DATABASE.writing(place) as taker:
-        mariadb_lock.seize(taker, KEY)
+        named_locks.seize(taker, KEY)
         with pytest.raises(SinkUnavailable, match="taking the stream over"), DATABASE.writing(place) as late:
-            mariadb_lock.share(late, KEY)
+            named_locks.share(late, KEY)
     with DATABASE.writing(place) as later:
-        mariadb_lock.share(later, KEY)
+        named_locks.share(later, KEY)
 
 
 def test_taker_that_stands_still_is_replaced(url):
     place = parse_url(url)
     with pytest.raises(CommitInDoubt), DATABASE.writing(place) as paused:  # noqa: PT012
-        mariadb_lock.seize(paused, KEY)
+        named_locks.seize(paused, KEY)
         with DATABASE.writing(place) as taker:
-            mariadb_lock.seize(taker, KEY)
+            named_locks.seize(taker, KEY)
         paused.exec_driver_sql("select 1")
 
 
@@ -313,7 +313,7 @@ def test_session_of_another_user_that_may_not_be_ended_keeps_the_stream(url, que
     guest = place.set(username="guest", password="guest")
     query(f"grant all on \"{place.database}\".* to guest@'%'")
     with DATABASE.writing(place) as holder:
-        mariadb_lock.share(holder, KEY)
+        named_locks.share(holder, KEY)
         with pytest.raises(SinkUnavailable, match="may not end it"), DATABASE.writing(guest) as taker:
-            mariadb_lock.seize(taker, KEY)
+            named_locks.seize(taker, KEY)
         holder.exec_driver_sql("select 1")

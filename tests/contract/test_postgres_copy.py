@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foreachonce.errors import WriteFailed
-from foreachonce.sql import postgres_copy
-from foreachonce.sql.postgres import Postgres
+from foreachonce.sql.databases import copy
+from foreachonce.sql.databases.postgres import Postgres
 from foreachonce.sql.url import parse_url
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
@@ -94,7 +94,7 @@ def load(postgres_url):
     def load(table, *batches):
         columns = [f"c{number}" for number in range(batches[0].num_columns)]
         with Postgres().writing(parse_url(postgres_url)) as connection:
-            return postgres_copy.load(connection, sa.table(table), columns, batches)
+            return copy.load(connection, sa.table(table), columns, batches)
 
     return load
 
@@ -114,7 +114,7 @@ def texts(postgres_url):
 @contextmanager
 def csv_only(monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(postgres_copy, "encoder", lambda kinds, schema: None)
+        patch.setattr(copy, "encoder", lambda kinds, schema: None)
         yield
 
 
@@ -181,7 +181,7 @@ def test_text_arrives_whole_in_a_database_of_another_encoding(postgres_url):
             connection.exec_driver_sql("create table t (c0 text, c1 integer[])")
             for columns in (["c0"], ["c0", "c1"]):
                 arrays = [pa.array(["grün"]), pa.array(["{1}"])][: len(columns)]
-                postgres_copy.load(connection, sa.table("t"), columns, [pa.RecordBatch.from_arrays(arrays, names=columns)])
+                copy.load(connection, sa.table("t"), columns, [pa.RecordBatch.from_arrays(arrays, names=columns)])
             assert connection.exec_driver_sql("select count(*) from t where c0 = 'gr' || chr(252) || 'n'").scalar() == 2
     finally:
         with psycopg.connect(postgres_url, autocommit=True) as connection:

@@ -18,7 +18,7 @@ from foreachonce.cli.commands import app
 from foreachonce.recovery.goal import Standing, goal_of
 from foreachonce.recovery.past import past_of
 from foreachonce.recovery.rebuild import rebuild
-from foreachonce.sql.ledger import epoch_values
+from foreachonce.sql.entries import epoch_values
 from foreachonce.sql.schema import as_text, tables
 
 START = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)

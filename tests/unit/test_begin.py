@@ -9,7 +9,7 @@ from foreachonce.chain import breaks
 from foreachonce.checkpoint import OffsetLog
 from foreachonce.checkpoint.local import LocalFolder
 from foreachonce.recovery.mend import mend
-from foreachonce.sql import ledger
+from foreachonce.sql import entries as ledger_rows
 from tests.unit.builders import line, of_files, pointer
 
 
@@ -25,7 +25,7 @@ def old(sqlite_url) -> JdbcSink:
 def write(sink, *entries):
     with sink.ledger.database.writing(sink.ledger.url) as connection:
         for each in entries:
-            ledger.append(connection, None, each, 1)
+            ledger_rows.append(connection, None, each, 1)
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import pickle
 import pytest
 
 from foreachonce import ConfigurationError, DeltaLedger, DeltaSink, DuplicateKeys, FrameError, SinkUnavailable, WriteFailed
-from foreachonce.delta import guard, merge, view
+from foreachonce.delta import guard, ledger, merge
 from foreachonce.delta.guard import APP_ID, METADATA, VERSION
 from foreachonce.delta.place import copies_folder, shown
+from foreachonce.delta.spark import require_delta
 from foreachonce.delta.table import Target, check_columns
-from foreachonce.spark.delta import require_delta
 from tests.unit.test_delta_history import own
 
 
@@ -65,7 +65,7 @@ def test_ledgers_of_one_table_are_the_same():
 
 
 def test_other_ledgers_need_spark(monkeypatch):
-    monkeypatch.setattr(view, "_active", lambda: None)
+    monkeypatch.setattr(ledger, "_active", lambda: None)
     with pytest.raises(SinkUnavailable, match="no Spark session"):
         DeltaLedger("s3a://key:secret@bucket/orders").head("s")
 

@@ -6,7 +6,8 @@ import pytest
 
 from foreachonce import Fenced, SqlLedger
 from foreachonce.errors import Conflict
-from foreachonce.sql import fence, ledger
+from foreachonce.sql import entries as ledger_rows
+from foreachonce.sql import fence
 from foreachonce.sql.fence import lock_key
 from tests.unit.builders import chain, entry, epoch
 
@@ -24,7 +25,7 @@ def hold(view: SqlLedger, run_id: str) -> None:
 def append(view: SqlLedger, *entries) -> None:
     with view.database.writing(view.url) as connection:
         for each in entries:
-            ledger.append(connection, None, each, 1)
+            ledger_rows.append(connection, None, each, 1)
 
 
 def test_nobody_holds_a_new_stream(view):
@@ -65,7 +66,7 @@ def test_stream_whose_head_has_moved_is_not_taken(view):
 
 def test_stream_whose_head_moves_while_its_lock_is_waited_for_is_not_taken(view, monkeypatch):
     view.take(epoch(), None)
-    monkeypatch.setattr(fence, "seize", lambda connection, *_: ledger.append(connection, None, entry(), 1))
+    monkeypatch.setattr(fence, "seize", lambda connection, *_: ledger_rows.append(connection, None, entry(), 1))
     found = view.take(epoch(run_id="run-2"), None)
     assert (found.is_held, found.head.seq) == (False, 0)
     hold(view, "run-1")

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import mssql, oracle, postgresql
 from sqlalchemy.schema import CreateTable
 
 from foreachonce import ConfigurationError, JdbcSink, SqlLedger
-from foreachonce.sql.generic import Generic
+from foreachonce.sql.databases.generic import Generic
 from foreachonce.sql.schema import tables
 from foreachonce.sql.spark_jdbc import SparkJdbc
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from foreachonce.errors import CommitInDoubt, Conflict, SinkUnavailable, WriteFailed
-from foreachonce.sql.mariadb_errors import translate, without_values
+from foreachonce.sql.databases.mariadb_errors import translate, without_values
 from foreachonce.sql.url import parse_url
 
 URL = parse_url("mysql://app:hunter2@db/shop")

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from foreachonce.errors import ConfigurationError
-from foreachonce.sql.sqlite import Sqlite
+from foreachonce.sql.databases.sqlite import Sqlite
 from foreachonce.sql.statement import Statement
 from foreachonce.sql.url import parse_url
 

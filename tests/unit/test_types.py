@@ -9,9 +9,9 @@ from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.types import NullType
 
-from foreachonce.sql.mariadb import MariaDb
-from foreachonce.sql.postgres import Postgres
-from foreachonce.sql.sqlite import Sqlite
+from foreachonce.sql.databases.mariadb import MariaDb
+from foreachonce.sql.databases.postgres import Postgres
+from foreachonce.sql.databases.sqlite import Sqlite
 from foreachonce.sql.types import digits, name_of, numeric_holds
 
 BYTE, SHORT, INT, LONG = T.ByteType(), T.ShortType(), T.IntegerType(), T.LongType()

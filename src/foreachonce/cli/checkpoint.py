@@ -19,13 +19,13 @@ from foreachonce.cli.options import LEDGER, Address, Checkpoint, Client, Conf, J
 from foreachonce.cli.place import PASSWORD, PREFIX, DeltaPlace, Place, SqlPlace, is_local, place_of, source_settings
 from foreachonce.cli.reading import SPARKS_SECRETS, no_entry, spark
 from foreachonce.cli.settings import is_hidden, refuse_plain_secrets, settings
+from foreachonce.delta.spark import PACKAGE
 from foreachonce.errors import ConfigurationError, EpochError, Expired, Mismatch, StateLost
 from foreachonce.ledger import Ledger
 from foreachonce.recovery.diagnosis import newest
 from foreachonce.recovery.mend import Mendable, Repair, mend
 from foreachonce.recovery.prepare import earliest_of
 from foreachonce.recovery.words import explain_expired
-from foreachonce.spark.delta import PACKAGE
 
 STATE, DATA = "--accept-state-loss", "--accept-data-loss"
 

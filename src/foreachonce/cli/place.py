@@ -21,8 +21,8 @@ from foreachonce.errors import ConfigurationError, LedgerError
 from foreachonce.kafka.cluster import is_secret
 from foreachonce.ledger import Ledger
 from foreachonce.recovery.mend import Mendable
+from foreachonce.sql.ledger import SqlLedger
 from foreachonce.sql.url import DRIVERS, parse_url, shown
-from foreachonce.sql.view import SqlLedger
 
 PASSWORD = "FOREACHONCE_LEDGER_PASSWORD"  # noqa: S105 - a variable's name
 PREFIX = "foreachonce."
@@ -181,14 +181,14 @@ class KafkaPlace:
     def ledger(self) -> Ledger:
         """The ledger, to read."""
         require_client()
-        from foreachonce.kafka.view import KafkaLedger
+        from foreachonce.kafka.ledger import KafkaLedger
 
         return KafkaLedger(self.servers, ledger_prefix=self.prefix, **self.client)
 
     def mendable(self, stream: str) -> Mendable:
         """A stream of the ledger as a repair needs it."""
         require_client()
-        from foreachonce.sinks.kafka import KafkaSink
+        from foreachonce.kafka.sink import KafkaSink
 
         keywords: dict[str, str] = {**self.client, "ledger_prefix": self.prefix}
         return KafkaSink(self.servers, stream=stream, **keywords)  # type: ignore[arg-type]  # settings are the client's own

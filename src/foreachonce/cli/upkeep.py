@@ -23,7 +23,7 @@ from foreachonce.entry import Entry
 from foreachonce.errors import ConfigurationError
 from foreachonce.fields import fields_of
 from foreachonce.position import log_pointer
-from foreachonce.sql.view import MIN_KEPT
+from foreachonce.sql.ledger import MIN_KEPT
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 

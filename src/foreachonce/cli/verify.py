@@ -21,8 +21,8 @@ from foreachonce.errors import ConfigurationError
 from foreachonce.fields import fields_of
 from foreachonce.ledger import Ledger
 from foreachonce.sql.counts import count
+from foreachonce.sql.ledger import SqlLedger
 from foreachonce.sql.url import shown
-from foreachonce.sql.view import SqlLedger
 
 NOT_PROVEN = (
     "Not proven by this: that the rows still are in the table as they were written. Whoever else deletes or writes there "
@@ -139,7 +139,7 @@ def _compare(
 
 
 def _rows_of(place: str) -> int:
-    from foreachonce.spark.delta import rows_of
+    from foreachonce.delta.spark import rows_of
 
     return rows_of(place)
 

@@ -8,13 +8,13 @@ from foreachonce.delta import merge
 from foreachonce.delta.commit import Own
 from foreachonce.delta.guard import options, settings
 from foreachonce.delta.place import is_path, shown
+from foreachonce.delta.spark import append, append_nothing, grows, make_table, schema, translated
+from foreachonce.delta.spark_merge import best_of_each_key, materialized, misread, refuse_merge_on_connect, wrong_key
+from foreachonce.delta.spark_merge import merge as merge_into
 from foreachonce.delta.table import KEEP, UPDATE, Target, check_columns
 from foreachonce.delta.transaction import Load
 from foreachonce.delta.types import check_types
 from foreachonce.errors import ConfigurationError, FrameError
-from foreachonce.spark.delta import append, append_nothing, grows, make_table, schema, translated
-from foreachonce.spark.delta_merge import best_of_each_key, materialized, misread, refuse_merge_on_connect, wrong_key
-from foreachonce.spark.delta_merge import merge as merge_into
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -25,7 +25,7 @@ def write(load: Load, own: Own, root: str | None) -> None:
 
     Raises:
         FrameError, ConfigurationError: the frame or a condition does not go with the table; nothing was written.
-        WriteFailed, Conflict, CommitInDoubt: as :func:`~foreachonce.spark.delta.translated` tells them apart.
+        WriteFailed, Conflict, CommitInDoubt: as :func:`~foreachonce.delta.spark.translated` tells them apart.
     """
     frame, target = load
     if frame is None:

@@ -9,9 +9,9 @@ from foreachonce.entry import Entry, Found
 from foreachonce.epoch import Epoch
 from foreachonce.errors import CommitInDoubt, Conflict, Fenced
 from foreachonce.kafka.history import History
+from foreachonce.kafka.ledger import KafkaLedger
 from foreachonce.kafka.record import Taken
 from foreachonce.kafka.topic import make, reading
-from foreachonce.kafka.view import KafkaLedger
 from foreachonce.kafka.writer import Writer
 
 

@@ -13,10 +13,10 @@ from foreachonce.errors import CommitInDoubt, Conflict, ForeachOnceError
 from foreachonce.faults import Point, fault
 from foreachonce.kafka.history import History
 from foreachonce.kafka.hold import Held, held, keep, read, refuse_others
+from foreachonce.kafka.ledger import KafkaLedger
 from foreachonce.kafka.record import Part
 from foreachonce.kafka.rows import PART, send, split
 from foreachonce.kafka.topic import wait_until_settled
-from foreachonce.kafka.view import KafkaLedger
 from foreachonce.kafka.writer import Writer
 from foreachonce.spark.frames import Receipt, Task, exhaust, fetched, few, run_tasks
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from py4j.java_gateway import JavaClass
 from py4j.protocol import Py4JError, Py4JJavaError
 
+from foreachonce.delta.spark import NEEDED, PACKAGE
 from foreachonce.errors import ConfigurationError, SinkUnavailable
 from foreachonce.secrets import scrub_texts
-from foreachonce.spark.delta import NEEDED, PACKAGE
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

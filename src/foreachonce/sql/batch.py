@@ -10,8 +10,8 @@ from sqlalchemy.engine import URL, Connection
 
 from foreachonce.entry import Entry
 from foreachonce.faults import fault
-from foreachonce.sql import fence, ledger
-from foreachonce.sql.database import Database
+from foreachonce.sql import entries, fence
+from foreachonce.sql.databases.base import Database
 from foreachonce.sql.schema import check_identity
 
 
@@ -49,9 +49,9 @@ class Batch:
     def append_entry(self, connection: Connection, rows: int | None) -> None:
         """Append the entry to the ledger, in the transaction of the rows."""
         fault("rows-written")
-        ledger.append(connection, self.ledger_schema, self.entry, rows)
+        entries.append(connection, self.ledger_schema, self.entry, rows)
         fault("entry-written")
 
     def is_committed(self, connection: Connection) -> bool:
         """Whether the ledger has an entry of this batch."""
-        return ledger.has_batch(connection, self.ledger_schema, self.entry)
+        return entries.has_batch(connection, self.ledger_schema, self.entry)

@@ -18,7 +18,7 @@ from sqlalchemy.sql.dml import Update
 from foreachonce.entry import Run
 from foreachonce.epoch import Epoch
 from foreachonce.errors import Conflict, Fenced
-from foreachonce.sql.database import Database
+from foreachonce.sql.databases.base import Database
 from foreachonce.sql.schema import now, tables
 
 # A transaction that is about to end may do so; a commit takes less.

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from foreachonce.entry import Entry, Intent
 from foreachonce.errors import Conflict
-from foreachonce.sql.ledger import entry_of, epoch_values
+from foreachonce.sql.entries import entry_of, epoch_values
 from foreachonce.sql.schema import now, tables
 
 

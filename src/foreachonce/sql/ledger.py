@@ -1,137 +1,234 @@
-"""A stream's entries in the ledger's table: looked at, appended, listed.
-
-The table's two keys are the compare-and-swap: whoever appends second is refused by the database, with its rows.
-"""
+"""The ledger of a database, from outside a transaction."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from functools import cache
+from pathlib import Path
+from time import sleep
 
-import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Row
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.engine import URL, Connection
 
-from foreachonce.entry import Entry, Found
-from foreachonce.errors import Conflict
-from foreachonce.position import Position
-from foreachonce.sql.schema import as_text, now, tables
+from foreachonce.entry import Entry, Found, Intent, Run
+from foreachonce.epoch import Epoch
+from foreachonce.errors import CommitInDoubt, ConfigurationError, LedgerError, WriteFailed
+from foreachonce.keywords import texts
+from foreachonce.sql import entries, fence, intents
+from foreachonce.sql.batch import Batch
+from foreachonce.sql.databases.base import Database
+from foreachonce.sql.databases.kinds import database_of
+from foreachonce.sql.schema import LEDGER, create, identity
+from foreachonce.sql.url import parse_url, shown
 
-PAGE = 1000
-
-
-def look(connection: Connection, schema: str | None, stream: str, query_id: str, batch_id: int) -> Found:
-    """The stream's newest entry and the batch's own, in one statement over two index look-ups."""
-    ledger = tables(schema).ledger
-    newest = sa.select(sa.func.max(ledger.c.seq)).where(ledger.c.stream == stream).scalar_subquery()
-    same = (ledger.c.query_id == query_id) & (ledger.c.batch_id == batch_id)
-    rows = connection.execute(sa.select(ledger).where(ledger.c.stream == stream, (ledger.c.seq == newest) | same))
-    entries = sorted((_entry(row) for row in rows), key=lambda entry: entry.seq)
-    batch = [entry for entry in entries if (entry.query_id, entry.batch_id) == (query_id, batch_id)]
-    return Found(entries[-1] if entries else None, batch[0] if batch else None)
-
-
-def head(connection: Connection, schema: str | None, stream: str) -> Entry | None:
-    """The stream's newest entry."""
-    ledger = tables(schema).ledger
-    row = connection.execute(
-        sa.select(ledger).where(ledger.c.stream == stream).order_by(ledger.c.seq.desc()).limit(1)
-    ).first()
-    return None if row is None else _entry(row)
+# Spark's default for how many batches it keeps in a checkpoint, and so can run again.
+MIN_KEPT = 100
+# Seconds between two tries to make the ledger beside another process.
+_PAUSES = (0.1, 0.3, 1.0)
 
 
-def append(connection: Connection, schema: str | None, entry: Entry, rows: int | None) -> None:
-    """Append ``entry`` in the connection's transaction.
+class SqlLedger:
+    """The ledger that a database holds; it is made where there is none.
+
+    Args:
+        url: as for :class:`~foreachonce.JdbcSink`.
+        schema: the schema of ``foreachonce_ledger``; None is the connection's default.
+        generic: any database that SQLAlchemy knows, as for a sink with ``spark_jdbc=``.
 
     Raises:
-        Conflict: the stream has an entry of that seq, or of that batch, already.
+        ConfigurationError: at once, for an address that cannot be understood.
+        SinkUnavailable, LedgerError: by every method, where the database or its ledger cannot be read.
     """
-    values = epoch_values(entry) | {"rows": rows, "committed_at": now()}
-    try:
-        connection.execute(sa.insert(tables(schema).ledger), [values])
-    except IntegrityError:
-        raise Conflict(
-            f"stream {entry.stream!r}: another writer has appended seq {entry.seq} or {entry.what} of query "
-            f"{entry.query_id} first; this transaction was rolled back."
-        ) from None
+
+    def __init__(self, url: str, *, schema: str | None = None, generic: bool = False) -> None:
+        texts(schema=schema)
+        self.url = parse_url(url, generic=generic)
+        self.schema = schema
+        self.database = database_of(self.url, generic=generic, ledger_schema=schema)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same ledger, whoever logs in."""
+        return isinstance(other, SqlLedger) and self._place == other._place
+
+    def __hash__(self) -> int:
+        return hash(self._place)
+
+    @property
+    def _place(self) -> tuple[object, ...]:
+        return (self.url.get_backend_name(), self.url.host, self.url.port, self.url.database, self.schema)
+
+    def __repr__(self) -> str:
+        return f"SqlLedger({shown(self.url)!r}, schema={self.schema!r})"
+
+    def exists(self) -> bool:
+        """Whether the database holds a ledger. This alone makes none, and no file."""
+        if self.url.get_backend_name() == "sqlite" and not Path(str(self.url.database)).exists():
+            return False
+        return _made(self.database, self.url, self.schema) is not None
+
+    @property
+    def identity(self) -> str:
+        """The UUID that was made with the ledger."""
+        return _identity(self.database, self.url, self.schema)
+
+    def look(self, epoch: Epoch) -> Found:
+        """The stream's newest entry and the epoch's own, in two statements after the first time in a process.
+
+        Raises:
+            Fenced: the epoch's run has lost the stream to a newer one.
+        """
+        _ = self.identity
+        with self.database.reading(self.url) as connection:
+            return self._look(connection, epoch)
+
+    def take(self, epoch: Epoch, head: Entry | None) -> Found:
+        """Take the stream over for the epoch's run, if ``head`` still is its newest entry; return what is there then.
+
+        Raises:
+            Fenced: the epoch's run has lost the stream to a newer one.
+        """
+        identity = self.identity
+        with self.database.writing(self.url) as connection:
+            found = self._look(connection, epoch)
+            if found.is_held or found.head != head:
+                return found
+            # Seizing ends another run's transaction, so it is done only where nothing has moved, and then looked again.
+            fence.seize(connection, self.database, self.schema, identity, epoch.stream)
+            found = self._look(connection, epoch)
+            if found.head != head:
+                return found
+            fence.take(connection, self.schema, epoch)
+        return found._replace(is_held=True)
+
+    def runs(self, stream: str) -> list[Run]:
+        """The runs that have taken the stream over, in order."""
+        _ = self.identity
+        with self.database.reading(self.url) as connection:
+            return fence.runs(connection, self.schema, stream)
+
+    def intents(self, stream: str) -> list[Intent]:
+        """The calls of a function that were begun for the stream, in order."""
+        _ = self.identity
+        with self.database.reading(self.url) as connection:
+            return intents.listed(connection, self.schema, stream)
+
+    def batch(self, entry: Entry) -> Batch:
+        """What every process must know to write the entry's batch here."""
+        return Batch(self.database, self.url, self.schema, self.identity, entry)
+
+    def prune(self, stream: str, *, keep: int = MIN_KEPT, older_than: timedelta | None = None) -> int:
+        """Delete old entries of a stream, and their intents; return how many entries went.
+
+        The newest entries stay, whatever is asked: the head, which the chain goes on from, and as many batches as Spark can
+        run again, 100 by its default (``spark.sql.streaming.minBatchesToRetain``; give ``keep`` at least that).
+
+        Args:
+            stream: the stream's name.
+            keep: how many of the newest entries stay; at least 100.
+            older_than: delete only what was committed longer ago than this; None deletes all but the newest.
+
+        Raises:
+            ConfigurationError: ``keep`` is no whole number or less than 100, ``older_than`` is no ``timedelta`` or is
+                negative, or the stream has no entry here.
+        """
+        texts(stream=stream)
+        _check_what_stays(keep, older_than)
+        _ = self.identity
+        before = None if older_than is None else datetime.now(timezone.utc) - older_than
+        with self.database.writing(self.url) as connection:
+            gone = entries.prune(connection, self.schema, stream, keep=keep, before=before)
+        if gone is None:
+            raise ConfigurationError(
+                f"stream={stream!r} has no entry in the ledger of {shown(self.url)}, so nothing was deleted; streams that "
+                f"have are: {', '.join(map(repr, self.streams())) or 'none'}."
+            )
+        return gone
+
+    def append(self, entry: Entry) -> None:
+        """Append an entry that has no rows, as the run that holds the stream."""
+        batch = self.batch(entry)
+        with batch.writing() as connection:
+            batch.append_entry(connection, 0)
+
+    def unfinished(self, stream: str) -> Entry | None:
+        """The entry of a function's call that was begun and has none yet."""
+        _ = self.identity
+        with self.database.reading(self.url) as connection:
+            head = entries.head(connection, self.schema, stream)
+            found = intents.newest(connection, self.schema, stream, 0 if head is None else head.seq + 1)
+        return None if found is None else found.entry
+
+    def begun(self, entry: Entry) -> Intent | None:
+        """The newest intent at the entry's place in the chain."""
+        with self.database.reading(self.url) as connection:
+            return intents.newest(connection, self.schema, entry.stream, entry.seq)
+
+    def _look(self, connection: Connection, epoch: Epoch) -> Found:
+        is_held = fence.is_held(connection, self.schema, epoch.stream, epoch.run_id)
+        found = entries.look(connection, self.schema, epoch.stream, epoch.query_id, epoch.batch_id)
+        return found._replace(is_held=is_held)
+
+    def streams(self) -> list[str]:
+        """The names of all streams."""
+        _ = self.identity
+        with self.database.reading(self.url) as connection:
+            return entries.streams(connection, self.schema)
+
+    def head(self, stream: str) -> Entry | None:
+        """The stream's newest entry; None where it has none."""
+        _ = self.identity
+        with self.database.reading(self.url) as connection:
+            return entries.head(connection, self.schema, stream)
+
+    def entries(self, stream: str, *, after: int = -1) -> Iterator[Entry]:
+        """Yield the stream's entries in order of seq, those of a greater seq than ``after``.
+
+        Between pages no connection is held, and no writer waits.
+        """
+        _ = self.identity
+        is_over = False
+        while not is_over:
+            with self.database.reading(self.url) as connection:
+                found = entries.page(connection, self.schema, stream, after)
+            yield from found
+            is_over = len(found) < entries.PAGE
+            after = found[-1].seq if found else after
 
 
-def has_batch(connection: Connection, schema: str | None, entry: Entry) -> bool:
-    """Whether the entry's batch is in the ledger."""
-    return look(connection, schema, entry.stream, entry.query_id, entry.batch_id).same_batch is not None
-
-
-def page(connection: Connection, schema: str | None, stream: str, after: int) -> list[Entry]:
-    """The stream's next entries in order of seq; fewer than PAGE are the last."""
-    ledger = tables(schema).ledger
-    following = sa.select(ledger).where(ledger.c.stream == stream, ledger.c.seq > after)
-    return [_entry(row) for row in connection.execute(following.order_by(ledger.c.seq).limit(PAGE))]
-
-
-def prune(connection: Connection, schema: str | None, stream: str, *, keep: int, before: datetime | None) -> int | None:
-    """Delete the stream's entries but the ``keep`` newest, and only those committed ``before``.
-
-    Returns how many went; None where the stream has no entry.
-    """
-    ledger, intents = tables(schema).ledger, tables(schema).intents
-    newest = connection.execute(sa.select(sa.func.max(ledger.c.seq)).where(ledger.c.stream == stream)).scalar()
-    if newest is None:
-        return None
-    last = newest - keep
-    if before is not None:
-        # Entries are in order of time; the oldest that must stay ends the range, found by the key.
-        young = sa.select(sa.func.min(ledger.c.seq)).where(
-            ledger.c.stream == stream, ledger.c.seq <= last, ledger.c.committed_at >= as_text(before)
+def _check_what_stays(keep: object, older_than: object) -> None:
+    if not isinstance(keep, int) or isinstance(keep, bool):
+        raise ConfigurationError(f"keep={keep!r} must be a whole number, of the newest entries that stay.")
+    if keep < MIN_KEPT:
+        raise ConfigurationError(
+            f"keep={keep!r} must be at least {MIN_KEPT}: so many batches can Spark run again after a rollback, and one "
+            "whose entry is gone is refused."
         )
-        stays = connection.execute(young).scalar()
-        last = last if stays is None else stays - 1
-    connection.execute(sa.delete(intents).where(intents.c.stream == stream, intents.c.seq <= last))
-    return connection.execute(sa.delete(ledger).where(ledger.c.stream == stream, ledger.c.seq <= last)).rowcount
+    if older_than is not None and not isinstance(older_than, timedelta):
+        raise ConfigurationError(f"older_than={older_than!r} must be a datetime.timedelta, such as timedelta(days=90).")
+    if older_than is not None and older_than < timedelta(0):
+        raise ConfigurationError(f"older_than={older_than!r} must not be negative.")
 
 
-def streams(connection: Connection, schema: str | None) -> list[str]:
-    """The names of all streams in the ledger."""
-    ledger = tables(schema).ledger
-    return list(connection.execute(sa.select(ledger.c.stream).distinct().order_by(ledger.c.stream)).scalars())
+@cache
+def _identity(database: Database, url: URL, schema: str | None) -> str:
+    """The ledger's identity, after it was made and its version checked; once in a process.
+
+    Where nothing but the tables' names keeps two processes apart, whoever comes second is refused, in each driver's own
+    words, and looks again: the other one may be between two of its tables.
+    """
+    pauses = iter(_PAUSES)
+    while True:
+        if (found := _made(database, url, schema)) is not None:
+            return found
+        try:
+            with database.writing(url) as connection:
+                return create(connection, database, schema)
+        except (WriteFailed, CommitInDoubt) as error:
+            if (pause := next(pauses, None)) is None:
+                raise LedgerError(f"{LEDGER} cannot be made: {error}") from None
+            sleep(pause)
 
 
-def epoch_values(entry: Entry) -> dict[str, Any]:
-    """The values of the columns that an entry and an intent have in common."""
-    return {
-        "stream": entry.stream,
-        "seq": entry.seq,
-        "query_id": entry.query_id,
-        "batch_id": entry.batch_id,
-        "run_id": entry.run_id,
-        "start_offsets": entry.position.starts,
-        "end_offsets": entry.position.ends,
-        "source_log": entry.position.source_log,
-        "offset_log": entry.offset_log,
-        "is_stateful": int(entry.is_stateful),
-        "sink": entry.sink,
-        "versions": entry.versions,
-        "decision": entry.decision,
-    }
-
-
-def entry_of(row: Row[Any], *, rows: int | None, time: str) -> Entry:
-    """The entry that the row of an entry or of an intent holds."""
-    return Entry(
-        stream=row.stream,
-        seq=row.seq,
-        query_id=row.query_id,
-        batch_id=row.batch_id,
-        run_id=row.run_id,
-        position=Position.restore(row.start_offsets, row.end_offsets, row.source_log),
-        offset_log=row.offset_log,
-        is_stateful=bool(row.is_stateful),
-        rows=rows,
-        time=datetime.fromisoformat(time),
-        sink=row.sink,
-        versions=row.versions,
-        decision=row.decision,
-    )
-
-
-def _entry(row: Row[Any]) -> Entry:
-    return entry_of(row, rows=row.rows, time=row.committed_at)
+def _made(database: Database, url: URL, schema: str | None) -> str | None:
+    with database.reading(url) as connection:
+        return identity(connection, schema)

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from foreachonce.errors import DuplicateKeys, FrameError, WriteFailed
-from foreachonce.sql.database import Database
+from foreachonce.sql.databases.base import Database
 from foreachonce.sql.table import OP, Rows
 
 EXAMPLES = 3

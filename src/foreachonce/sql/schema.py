@@ -57,7 +57,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Connection
 
 from foreachonce.errors import LedgerError
-from foreachonce.sql.database import Database
+from foreachonce.sql.databases.base import Database
 
 SCHEMA_VERSION = 2
 LEDGER, INTENTS, RUNS, META = "foreachonce_ledger", "foreachonce_intents", "foreachonce_runs", "foreachonce_meta"

@@ -32,10 +32,10 @@ from sqlalchemy.engine import URL, Connection
 from foreachonce.errors import CommitInDoubt, ConfigurationError, ForeachOnceError, WriteFailed
 from foreachonce.faults import Point
 from foreachonce.secrets import scrub_texts
-from foreachonce.spark.jdbc import ATTEMPT, MARK, PARTITION, ROWS, save
 from foreachonce.sql.batch import Batch
-from foreachonce.sql.database import Database, SqlType
-from foreachonce.sql.generic import bounded
+from foreachonce.sql.databases.base import Database, SqlType
+from foreachonce.sql.databases.generic import bounded
+from foreachonce.sql.spark_writer import ATTEMPT, MARK, PARTITION, ROWS, save
 from foreachonce.sql.stage import insert, left, new_name
 from foreachonce.sql.statement import Statement
 from foreachonce.sql.table import OP, quoted

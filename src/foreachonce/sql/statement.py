@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from foreachonce.errors import ConfigurationError
-from foreachonce.sql.database import Database, Parameters
+from foreachonce.sql.databases.base import Database, Parameters
 
 # What would end or split the transaction that the rows and the entry share.
 _CONTROL = {"abort", "begin", "commit", "end", "prepare", "release", "rollback", "savepoint", "start"}

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from foreachonce.errors import ConfigurationError, FrameError
-from foreachonce.sql.database import Database, SqlType
+from foreachonce.sql.databases.base import Database, SqlType
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from pyspark.sql.types import DataType, DecimalType
 
-from foreachonce.sql.database import SqlType
+from foreachonce.sql.databases.base import SqlType
 
 INTEGER_BYTES = {"tinyint": 1, "smallint": 2, "int": 4, "bigint": 8}
 _INTEGER_DIGITS = {"tinyint": 3, "smallint": 5, "int": 10, "bigint": 19}

@@ -21,7 +21,7 @@ from foreachonce.faults import Point, fault
 from foreachonce.spark.frames import Receipt, Task, attempt, exhaust
 from foreachonce.sql.arrow import peeked
 from foreachonce.sql.batch import Batch
-from foreachonce.sql.database import SqlType
+from foreachonce.sql.databases.base import SqlType
 from foreachonce.sql.stage import ATTEMPT, PREFIX, Stage, create, insert
 from foreachonce.sql.table import Rows
 

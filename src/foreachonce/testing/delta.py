@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foreachonce.spark.delta import NEEDED, PACKAGE
+from foreachonce.delta.spark import NEEDED, PACKAGE
 
 # Delta's other jars serve its kernel and Unity Catalog, which nothing here uses.
 PACKAGES = (PACKAGE, f"io.delta:delta-storage:{PACKAGE.split(':')[-1]}")

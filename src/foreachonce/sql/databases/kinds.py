@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy.engine import URL
 
-from foreachonce.sql.database import Database
-from foreachonce.sql.generic import Generic
-from foreachonce.sql.mariadb import MariaDb
-from foreachonce.sql.postgres import Postgres
-from foreachonce.sql.sqlite import Sqlite
+from foreachonce.sql.databases.base import Database
+from foreachonce.sql.databases.generic import Generic
+from foreachonce.sql.databases.mariadb import MariaDb
+from foreachonce.sql.databases.postgres import Postgres
+from foreachonce.sql.databases.sqlite import Sqlite
 
 
 def database_of(url: URL, *, generic: bool, ledger_schema: str | None) -> Database:

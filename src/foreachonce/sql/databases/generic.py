@@ -19,8 +19,8 @@ from sqlalchemy.sql.dml import Update, UpdateBase
 from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
 from foreachonce.errors import CommitInDoubt, ConfigurationError, ForeachOnceError, SinkUnavailable, WriteFailed
-from foreachonce.sql.connections import connect, engine, once_a_process
-from foreachonce.sql.database import Parameters, SqlType
+from foreachonce.sql.databases.base import Parameters, SqlType
+from foreachonce.sql.databases.connections import connect, engine, once_a_process
 from foreachonce.sql.schema import META, tables
 from foreachonce.sql.ship import nested_as_json
 from foreachonce.sql.types import INTEGER_BYTES, NESTED, decimal_holds, integer_bytes, name_of

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 from foreachonce.delta import head as walk
 from foreachonce.delta.commit import Own
+from foreachonce.delta.folder import ConnectFolder, HadoopFolder
 from foreachonce.delta.guard import app_id
 from foreachonce.delta.local import LocalFolder, NoFolder
 from foreachonce.delta.log import LOG, Folder, Known, Log
 from foreachonce.delta.place import check_place, is_path, shown
+from foreachonce.delta.spark import NewestState, location, require_delta
 from foreachonce.delta.streams import streams
 from foreachonce.entry import Entry, Found
 from foreachonce.epoch import Epoch
 from foreachonce.errors import Conflict, Fenced, LedgerError, SinkUnavailable
-from foreachonce.spark.delta import NewestState, location, require_delta
-from foreachonce.spark.folder import ConnectFolder, HadoopFolder
 from foreachonce.spark.resolve import is_connect
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from sqlalchemy.sql.dml import Update, UpdateBase
 from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
 from foreachonce.errors import CommitInDoubt, ConfigurationError, SinkUnavailable
-from foreachonce.sql import mariadb_load, mariadb_lock, mariadb_table, mariadb_types
-from foreachonce.sql.connections import connect, engine, once_a_process
-from foreachonce.sql.database import Parameters, SqlType
-from foreachonce.sql.mariadb_errors import translate, words_of
+from foreachonce.sql.databases import load_data, mariadb_table, mariadb_types, named_locks
+from foreachonce.sql.databases.base import Parameters, SqlType
+from foreachonce.sql.databases.connections import connect, engine, once_a_process
+from foreachonce.sql.databases.mariadb_errors import translate, words_of
 from foreachonce.sql.ship import exact_as_text
 from foreachonce.sql.statement import first_word
 from foreachonce.sql.url import scrub, shown
@@ -99,7 +99,7 @@ class MariaDb:
             except (DBAPIError, pymysql.Error) as error:
                 raise translate(error, url, lost=CommitInDoubt) from None
             finally:
-                mariadb_lock.release(connection)
+                named_locks.release(connection)
 
     def lock_schema(self, connection: Connection) -> None:
         """DDL commits by itself, so a lock of the session is needed; it is held until the block ends all the same."""
@@ -108,11 +108,11 @@ class MariaDb:
 
     def share_lock(self, connection: Connection, key: int, anchor: Update) -> None:
         """A slot of the stream's."""
-        mariadb_lock.share(connection, key)
+        named_locks.share(connection, key)
 
     def seize_lock(self, connection: Connection, key: int, anchor: Update) -> None:
         """The stream's gate; sessions that hold slots are ended."""
-        mariadb_lock.seize(connection, key)
+        named_locks.seize(connection, key)
 
     def execute(self, connection: Connection, statement: TextClause, parameters: Parameters) -> None:
         """One statement: PyMySQL asks the server to take no more. Whatever commits by itself is refused before it does."""
@@ -157,8 +157,8 @@ class MariaDb:
     def load(
         self, connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]
     ) -> int:
-        """See mariadb_load."""
-        return mariadb_load.load(connection, table, columns, batches)
+        """See load_data."""
+        return load_data.load(connection, table, columns, batches)
 
     def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> list[UpdateBase]:
         """INSERT … SELECT … ON DUPLICATE KEY UPDATE. The server itself leaves a row alone that is set to what it is."""

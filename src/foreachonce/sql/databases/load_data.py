@@ -18,7 +18,7 @@ from sqlalchemy.sql.expression import TableClause
 from foreachonce.errors import WriteFailed
 from foreachonce.sql.arrow import Counted, is_bytes, is_text, peeked
 from foreachonce.sql.background import each_in_background
-from foreachonce.sql.mariadb_errors import without_values
+from foreachonce.sql.databases.mariadb_errors import without_values
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -20,13 +20,13 @@ from foreachonce.spark.frames import backticked, fetched, few, partitions, run_t
 from foreachonce.spark.resolve import Resolved, refuse_streaming
 from foreachonce.sql import stage
 from foreachonce.sql.batch import Batch
-from foreachonce.sql.database import Database, SqlType
+from foreachonce.sql.databases.base import Database, SqlType
+from foreachonce.sql.ledger import SqlLedger
 from foreachonce.sql.spark_jdbc import SparkJdbc, clear, commit_by_spark
 from foreachonce.sql.statement import Statement
 from foreachonce.sql.table import Mode, Rows, Target, check_target, columns_of
 from foreachonce.sql.transaction import Transaction
 from foreachonce.sql.url import shown
-from foreachonce.sql.view import SqlLedger
 from foreachonce.sql.write import Fetched, Load, Step, direct, finish, staged
 
 if TYPE_CHECKING:

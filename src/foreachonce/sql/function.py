@@ -16,8 +16,8 @@ from foreachonce.recovery.prepare import Preparable
 from foreachonce.runner import run
 from foreachonce.sink import OnMismatch
 from foreachonce.sql import intents
+from foreachonce.sql.ledger import SqlLedger
 from foreachonce.sql.url import shown
-from foreachonce.sql.view import SqlLedger
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

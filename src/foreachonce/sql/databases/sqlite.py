@@ -25,10 +25,10 @@ from sqlalchemy.sql.dml import Update, UpdateBase
 from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
 from foreachonce.errors import ConfigurationError, SinkUnavailable, WriteFailed
-from foreachonce.sql.database import Parameters, SqlType
+from foreachonce.sql.databases.base import Parameters, SqlType
+from foreachonce.sql.databases.upsert import on_conflict
 from foreachonce.sql.ship import exact_as_text
 from foreachonce.sql.types import INTEGER_BYTES, NESTED, digits, is_decimal, name_of
-from foreachonce.sql.upsert import on_conflict
 
 if TYPE_CHECKING:
     import pyarrow as pa

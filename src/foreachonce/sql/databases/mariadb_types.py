@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
-from foreachonce.sql.database import SqlType
+from foreachonce.sql.databases.base import SqlType
 from foreachonce.sql.types import INTEGER_BYTES, NESTED, decimal_holds, digits, name_of
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ from sqlalchemy.sql.dml import Update, UpdateBase
 from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
 from foreachonce.errors import CommitInDoubt, Conflict, ForeachOnceError, SinkUnavailable, WriteFailed
-from foreachonce.sql import postgres_copy
-from foreachonce.sql.connections import connect, engine, once_a_process
-from foreachonce.sql.database import Parameters, SqlType
+from foreachonce.sql.databases import copy
+from foreachonce.sql.databases.base import Parameters, SqlType
+from foreachonce.sql.databases.connections import connect, engine, once_a_process
+from foreachonce.sql.databases.upsert import on_conflict
 from foreachonce.sql.fence import GRACE_SECONDS, SEIZE_SECONDS
 from foreachonce.sql.ship import nested_as_json
 from foreachonce.sql.types import INTEGER_BYTES, NESTED, decimal_holds, integer_bytes, name_of
-from foreachonce.sql.upsert import on_conflict
 from foreachonce.sql.url import scrub, shown
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Postgres:
         self, connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]
     ) -> int:
         """COPY the batches into the table."""
-        return postgres_copy.load(connection, table, columns, batches)
+        return copy.load(connection, table, columns, batches)
 
     def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> list[UpdateBase]:
         """INSERT … SELECT … ON CONFLICT."""

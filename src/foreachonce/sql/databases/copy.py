@@ -15,7 +15,7 @@ from sqlalchemy.sql.expression import TableClause
 from foreachonce.errors import WriteFailed
 from foreachonce.sql.arrow import Counted, is_bytes, peeked
 from foreachonce.sql.background import each_in_background
-from foreachonce.sql.postgres_binary import HEADER, TRAILER, encoder
+from foreachonce.sql.databases.binary import HEADER, TRAILER, encoder
 
 if TYPE_CHECKING:
     import psycopg

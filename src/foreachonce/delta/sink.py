@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
+from foreachonce.delta.ledger import DeltaLedger
 from foreachonce.delta.place import shown
 from foreachonce.delta.table import UPDATE, Mode, Target, check_target
 from foreachonce.delta.transaction import DeltaTransaction, Load
-from foreachonce.delta.view import DeltaLedger
 from foreachonce.delta.write import write
 from foreachonce.entry import Entry, Found
 from foreachonce.epoch import Epoch

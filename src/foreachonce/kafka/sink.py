@@ -10,9 +10,9 @@ from foreachonce.epoch import Epoch
 from foreachonce.errors import ConfigurationError
 from foreachonce.kafka.cluster import Cluster, Value
 from foreachonce.kafka.hold import look, take
+from foreachonce.kafka.ledger import PREFIX, KafkaLedger
 from foreachonce.kafka.rows import Shape, shaped
 from foreachonce.kafka.topic import require
-from foreachonce.kafka.view import PREFIX, KafkaLedger
 from foreachonce.kafka.write import Batch, write
 from foreachonce.keywords import flags, one_of, texts
 from foreachonce.recovery.prepare import Preparable

@@ -1,1 +1,0 @@
-"""The sinks, one file each; none imports another."""
