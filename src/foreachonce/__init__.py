@@ -34,7 +34,7 @@ from foreachonce.errors import (
 from foreachonce.events import Event
 from foreachonce.ledger import Ledger
 from foreachonce.position import Position
-from foreachonce.recovery.mend import Repair
+from foreachonce.recovery.repair import Repair
 from foreachonce.sink import Sink
 from foreachonce.sql.ledger import SqlLedger
 from foreachonce.sql.sink import JdbcSink

@@ -1,14 +1,44 @@
-"""The decision whether an epoch is written: a pure function of the ledger and the epoch."""
+"""Whether an epoch is written: a pure function of the ledger and the epoch, and the words of a refusal."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from shlex import quote
 from typing import Literal
 
 from foreachonce.entry import Entry
 from foreachonce.epoch import Epoch
 
 Reason = Literal["changed", "behind", "ahead", "unordered"]
+# How many characters of offsets a refusal shows.
+SHOWN = 400
+
+
+_WHAT: Mapping[Reason, str] = {
+    "changed": "the same batch now holds other rows than those that were written",
+    "behind": "it starts behind the place where the ledger ends, so rows would be written again",
+    "ahead": "it starts ahead of the place where the ledger ends, so the rows between would be lost",
+    "unordered": "its start cannot be compared with the place where the ledger ends",
+}
+
+_CUT_ANEW = "  The checkpoint was rolled back and the batch was cut anew (another limit, or lost offsets)."
+_OTHER_MOMENT = (
+    "  The query id is the same: the checkpoint or the sink was put back to another moment than the other,\n"
+    "  by a backup, a failover or a RESTORE of a Delta table."
+)
+_OTHER_QUERY = (
+    "  The query id differs: the checkpoint was lost, deleted or replaced, or two queries share this stream's name.\n"
+    "  If this is another query, give it a stream= of its own."
+)
+_PAGE_OF_CHECKPOINT = "  See docs/operations/my-checkpoint-is-gone.md."
+_PAGES_OF_SINK = "  See docs/operations/a-table-was-restored.md (Delta) or docs/operations/the-database-was-restored.md."
+_PAGES_OF_QUERY = "  See docs/operations/my-checkpoint-is-gone.md or docs/operations/two-queries-one-name.md."
+_GO_ON = (
+    '  To go on from here in spite of it, start once with on_mismatch="write": this batch is written, whatever the sink\n'
+    "  holds of it already, and its entry says so. Those that follow line up with it and are written as usual, also rows\n"
+    "  that the sink holds already."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +61,10 @@ class Refuse:
     entry: Entry
 
 
-Decision = Write | Skip | Refuse
+Verdict = Write | Skip | Refuse
 
 
-def decide(head: Entry | None, same_batch: Entry | None, epoch: Epoch) -> Decision:
+def decide(head: Entry | None, same_batch: Entry | None, epoch: Epoch) -> Verdict:
     """Decide on ``epoch``, given the stream's newest entry and the entry of the same query id and batch id.
 
     1. The stream is new: Write.
@@ -48,3 +78,41 @@ def decide(head: Entry | None, same_batch: Entry | None, epoch: Epoch) -> Decisi
         return Write()
     found = epoch.position.follows(head.position)
     return Write() if found == "equal" else Refuse(found, head)
+
+
+def explain(refused: Refuse, epoch: Epoch) -> str:
+    """The message of a :class:`~foreachonce.errors.Mismatch`."""
+    entry = refused.entry
+    return (
+        f"stream {epoch.stream!r}: batch {epoch.batch_id} is refused, nothing was written: {_WHAT[refused.reason]}.\n"
+        f"  this batch: query {epoch.query_id}, batch {epoch.batch_id}, run {epoch.run_id},\n"
+        f"              offsets {_span(epoch.position.starts, epoch.position.ends)}\n"
+        f"  the ledger: query {entry.query_id}, {entry.what}, run {entry.run_id}, seq {entry.seq},\n"
+        f"              offsets {_span(entry.position.starts, entry.position.ends)},\n"
+        f"              sink {entry.sink}\n"
+        f"{_mend(refused.reason, entry, epoch)}"
+    )
+
+
+def _mend(reason: Reason, entry: Entry, epoch: Epoch) -> str:
+    if reason == "changed":
+        return f"{_CUT_ANEW}\n{_restore(epoch)}\n{_PAGE_OF_CHECKPOINT}"
+    if epoch.query_id == entry.query_id:
+        return f"{_OTHER_MOMENT}\n{_restore(epoch)}\n{_PAGES_OF_SINK}\n{_GO_ON}"
+    return f"{_OTHER_QUERY}\n{_restore(epoch)}\n{_PAGES_OF_QUERY}\n{_GO_ON}"
+
+
+def _restore(epoch: Epoch) -> str:
+    return (
+        "  To mend the checkpoint, stop the query and say sink.prepare(spark, checkpoint), or on a command line\n"
+        f"  foreachonce restore {quote(epoch.stream)} --checkpoint PATH --ledger ADDRESS"
+    )
+
+
+def _span(starts: str, ends: str) -> str:
+    return f"{_short(starts)} -> {_short(ends)}"
+
+
+def _short(offsets: str) -> str:
+    text = offsets.replace("\n", ", ") or "(none)"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text)} characters)"

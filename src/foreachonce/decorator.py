@@ -8,12 +8,11 @@ from contextlib import ExitStack, nullcontext
 from functools import cache, update_wrapper
 from typing import TYPE_CHECKING, Any, get_args, overload
 
-from foreachonce.delta.sink import DeltaTables
+from foreachonce.base import BatchFunction, SinkGroup, TransactionSink
 from foreachonce.doubt import OnDoubt
 from foreachonce.errors import ConfigurationError, FrameError
 from foreachonce.keywords import flags, one_of, texts
 from foreachonce.naming import name_of_function, reference
-from foreachonce.recovery.prepare import Preparable
 from foreachonce.runner import run
 from foreachonce.sink import OnMismatch, Sink
 from foreachonce.spark.frames import kept
@@ -23,11 +22,11 @@ from foreachonce.sql.ledger import SqlLedger
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-BatchFunction = Callable[..., Any]
+UserFunction = Callable[..., Any]
 Begin = Callable[[], Any]
 
 
-class ExactlyOnce(Preparable):
+class ExactlyOnce(BatchFunction):
     """A foreachBatch function made of sinks and a user's function; see :func:`exactly_once`.
 
     Args:
@@ -36,16 +35,21 @@ class ExactlyOnce(Preparable):
         begin: makes the transaction that the function takes as its third parameter; None where it returns a frame.
     """
 
-    def __init__(self, sinks: Sequence[Sink[Any]], function: BatchFunction, *, begin: Begin | None) -> None:
+    def __init__(self, sinks: Sequence[Sink[Any]], function: UserFunction, *, begin: Begin | None) -> None:
         update_wrapper(self, function)
-        self.sinks = tuple(sinks)
+        self._sinks = tuple(sinks)
         self._function, self._begin = function, begin
-        self.heal = any(getattr(sink, "heal", False) for sink in sinks)
+        self.heal = any(sink.heal for sink in sinks)
+
+    @property
+    def sinks(self) -> Sequence[Sink[Any]]:
+        """Where the function's rows go."""
+        return self._sinks
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
         """Write one batch; this is what Spark calls."""
         with ExitStack() as stack:
-            # Asked when the first sink needs it: a replay does not call the function.
+            # Called when the first sink needs it: a replay does not call the function.
             works = cache(lambda: self._works(frame, batch_id, stack))
             run(self.sinks, frame, batch_id, lambda sink: nullcontext(works()(sink)))
 
@@ -56,16 +60,13 @@ class ExactlyOnce(Preparable):
         sinks = ", ".join(map(repr, self.sinks))
         return f"exactly_once({sinks if len(self.sinks) == 1 else f'[{sinks}]'})({name_of_function(self._function)})"
 
-    def _mendable(self) -> Sequence[Sink[Any]]:
-        return self.sinks
-
     def _works(self, frame: DataFrame, batch_id: int, stack: ExitStack) -> Callable[[Any], Any]:
         """Call the function; return what each sink is to commit. Frames are kept until the stack ends."""
         if self._begin is not None:
             tx = self._begin()
             stack.enter_context(kept(frame))
             self._function(frame, batch_id, tx)
-            return lambda sink: sink.asked(tx)
+            return lambda sink: sink.work_of(tx)
         rows = self._returned(frame, batch_id)
         if len(self.sinks) > 1:
             stack.enter_context(kept(rows))
@@ -82,7 +83,7 @@ class ExactlyOnce(Preparable):
 
 
 @overload
-def exactly_once(sink: Sink[Any] | Sequence[Sink[Any]] | DeltaTables, /) -> Callable[[BatchFunction], ExactlyOnce]: ...
+def exactly_once(sink: Sink[Any] | Sequence[Sink[Any]] | SinkGroup, /) -> Callable[[UserFunction], ExactlyOnce]: ...
 @overload
 def exactly_once(
     *,
@@ -93,8 +94,8 @@ def exactly_once(
     on_mismatch: OnMismatch = "raise",
     heal: bool = False,
     checkpoint: str | None = None,
-) -> Callable[[BatchFunction], FunctionSink]: ...
-def exactly_once(sink: Any = None, /, **keywords: Any) -> Callable[[BatchFunction], Any]:
+) -> Callable[[UserFunction], FunctionSink]: ...
+def exactly_once(sink: Any = None, /, **keywords: Any) -> Callable[[UserFunction], Any]:
     """Make a function into a foreachBatch function whose writes happen exactly once. It has three forms:
 
     - ``@exactly_once(sink)`` on ``(df, batch_id) -> DataFrame``: the frame that it returns is written. With a list of
@@ -130,11 +131,11 @@ def exactly_once(sink: Any = None, /, **keywords: Any) -> Callable[[BatchFunctio
         return _around_function(**keywords)
     if keywords:
         raise ConfigurationError(f"exactly_once(sink) takes no {next(iter(keywords))}=; the sink has it.")
-    sinks = list(sink) if isinstance(sink, list | tuple) else list(getattr(sink, "sinks", [sink]))
+    sinks = _sinks_of(sink)
     _check_sinks(sinks)
-    begin: Begin | None = getattr(sink, "transaction", None)
+    begin = sink.transaction if isinstance(sink, TransactionSink | SinkGroup) else None
 
-    def decorate(function: BatchFunction) -> ExactlyOnce:
+    def decorate(function: UserFunction) -> ExactlyOnce:
         takes_tx = _takes_third(function, "(df, batch_id) and return the frame to write, or (df, batch_id, tx)")
         if takes_tx and begin is None:
             raise ConfigurationError(
@@ -142,7 +143,7 @@ def exactly_once(sink: Any = None, /, **keywords: Any) -> Callable[[BatchFunctio
                 if len(sinks) == 1
                 else f"{name_of_function(function)} takes a transaction; several sinks cannot share one."
             )
-        if not takes_tx and isinstance(sink, DeltaTables):
+        if not takes_tx and isinstance(sink, SinkGroup):
             raise ConfigurationError(
                 f"{name_of_function(function)} must take (df, batch_id, tx): {sink!r} is several tables."
             )
@@ -160,7 +161,7 @@ def _around_function(
     on_mismatch: OnMismatch = "raise",
     heal: bool = False,
     checkpoint: str | None = None,
-) -> Callable[[BatchFunction], FunctionSink]:
+) -> Callable[[UserFunction], FunctionSink]:
     flags(heal=heal)
     texts(stream=stream, ledger_schema=ledger_schema, checkpoint=checkpoint)
     one_of("on_mismatch", on_mismatch, get_args(OnMismatch))
@@ -168,7 +169,7 @@ def _around_function(
         one_of("in_doubt", in_doubt, ("raise", "rerun"), "or a function from an epoch to True or False")
     view = SqlLedger(ledger, schema=ledger_schema)
 
-    def decorate(function: BatchFunction) -> FunctionSink:
+    def decorate(function: UserFunction) -> FunctionSink:
         takes_epoch = _takes_third(function, "(df, batch_id) or (df, batch_id, epoch)")
         return FunctionSink(
             function,
@@ -184,9 +185,15 @@ def _around_function(
     return decorate
 
 
+def _sinks_of(sink: Any) -> list[Any]:
+    if isinstance(sink, SinkGroup):
+        return list(sink.sinks)
+    return list(sink) if isinstance(sink, list | tuple) else [sink]
+
+
 def _check_sinks(sinks: Sequence[Any]) -> None:
     for sink in sinks:
-        if not all(hasattr(sink, name) for name in ("head", "take", "check", "commit", "ledger")):
+        if not all(hasattr(sink, name) for name in ("ledger", "check", "commit")):
             raise ConfigurationError(f"exactly_once() takes a sink such as JdbcSink(...), not {type(sink).__name__}.")
     if not sinks:
         raise ConfigurationError("exactly_once([]) has no sink to write to.")
@@ -199,7 +206,7 @@ def _check_sinks(sinks: Sequence[Any]) -> None:
             )
 
 
-def _takes_third(function: BatchFunction, wanted: str) -> bool:
+def _takes_third(function: UserFunction, wanted: str) -> bool:
     """Whether a function takes three parameters rather than two."""
     if not callable(function):
         raise ConfigurationError(f"exactly_once(...) decorates a function, not {type(function).__name__}.")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from foreachonce.entry import Intent
+from foreachonce.entry import Decision, Intent
 from foreachonce.epoch import Epoch
 from foreachonce.errors import ConfigurationError, InDoubt
 
@@ -19,17 +19,17 @@ class Call:
     """Call the function; ``attempt`` is the number of the intent that says so."""
 
     attempt: int
-    why: str
+    why: Decision
 
 
 @dataclass(frozen=True, slots=True)
 class Confirm:
     """The effect is there already: confirm it without a call."""
 
-    why: str
+    why: Decision
 
 
-def settle(begun: Intent | None, epoch: Epoch, decision: str, on_doubt: OnDoubt) -> Call | Confirm:
+def settle(begun: Intent | None, epoch: Epoch, decision: Decision, on_doubt: OnDoubt) -> Call | Confirm:
     """Decide whether the function is called for ``epoch``.
 
     Args:
@@ -47,16 +47,16 @@ def settle(begun: Intent | None, epoch: Epoch, decision: str, on_doubt: OnDoubt)
     if on_doubt == "raise":
         raise InDoubt(_explain(begun, epoch))
     if on_doubt == "rerun":
-        return Call(begun.attempt + 1, "in_doubt=rerun")
+        return Call(begun.attempt + 1, Decision("in_doubt", "rerun"))
     if not _ask(on_doubt, begun.entry.epoch):
-        return Call(begun.attempt + 1, "in_doubt=probe: the effect was not there")
+        return Call(begun.attempt + 1, Decision("in_doubt", "probe: the effect was not there"))
     if not epoch.position.same_as(begun.entry.position):
         raise InDoubt(
             f"{_what(begun, epoch)} The probe says that its effect is there; but the batch now holds other rows "
             f"({_span(epoch)} where it was begun with {_span(begun.entry.epoch)}), so neither a call nor a confirmation "
             "would be right. Put back the checkpoint that the batch was begun with."
         )
-    return Confirm("in_doubt=probe: the effect was there")
+    return Confirm(Decision("in_doubt", "probe: the effect was there"))
 
 
 def _ask(probe: Probe, epoch: Epoch) -> bool:

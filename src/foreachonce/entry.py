@@ -1,13 +1,68 @@
-"""A ledger entry: the proof, kept beside the data, that an epoch was written."""
+"""A ledger entry: the proof, kept beside the data, that an epoch was written. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import NamedTuple
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal, NamedTuple
 
 from foreachonce.epoch import Epoch
 from foreachonce.position import Position
+
+DecisionKind = Literal["write", "on_mismatch", "in_doubt", "begin", "repair", "other"]
+# How the text of each kind begins in a ledger; the note follows.
+_PREFIXES: Mapping[DecisionKind, str] = {
+    "on_mismatch": "on_mismatch=write: ",
+    "in_doubt": "in_doubt=",
+    "begin": "begun after ",
+    "repair": "repair: ",
+}
+# The fields of an entry that every ledger keeps as they are.
+_PLAIN = ("stream", "seq", "query_id", "batch_id", "run_id", "offset_log", "sink", "versions")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Why an entry was appended. Ledgers keep its text: ``str(decision)``, read back by :meth:`parse`.
+
+    Args:
+        kind: ``"write"``: the epoch came next. ``"on_mismatch"``: the user's ``on_mismatch="write"`` wrote it in spite of a
+            mismatch. ``"in_doubt"``: the user's ``in_doubt=`` settled a call in doubt. ``"begin"``: the stream begins
+            amid its source. ``"repair"``: the checkpoint was repaired. ``"other"``: a kind of a newer version.
+        note: what else there is to say; of ``"other"`` the whole text.
+    """
+
+    kind: DecisionKind
+    note: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Decision:
+        """The decision of a ledger's text."""
+        if text == "write":
+            return WRITE
+        for kind, prefix in _PREFIXES.items():
+            if text.startswith(prefix):
+                return cls(kind, text.removeprefix(prefix))
+        return cls("other", text)
+
+    def __str__(self) -> str:
+        return "write" if self.kind == "write" else f"{_PREFIXES.get(self.kind, '')}{self.note}"
+
+
+WRITE = Decision("write")
+
+
+class Parts(NamedTuple):
+    """How many of a batch's transactions are committed."""
+
+    committed: int
+    planned: int
+
+    def __str__(self) -> str:
+        return f"{self.committed} of {self.planned} transactions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,13 +73,13 @@ class Entry:
         stream, query_id, batch_id, run_id, position, offset_log, is_stateful: as in :class:`~foreachonce.epoch.Epoch`; the
             batch id of a repair of the checkpoint, which brings no rows, is negative.
         seq: the entry's place in the stream's chain, from 0 without a gap.
-        rows: how many rows the batch brought; None until they are counted, at commit, and for a function, which does
-            not tell.
+        rows: how many rows the batch brought; None until they are counted, at commit, and for a function, whose rows nobody
+            counts.
         time: when the entry was appended, in UTC.
         sink: the sink's description, without secrets.
         versions: of foreachonce and Spark.
-        decision: why the epoch was written: ``"write"``, or the looser choice that the user had made, or what settled a
-            doubt.
+        decision: why the entry was appended.
+        parts: set where some of the batch's Kafka transactions are missing; no ledger keeps it, reading derives it.
     """
 
     stream: str
@@ -38,12 +93,13 @@ class Entry:
     time: datetime
     sink: str
     versions: str
-    decision: str
+    decision: Decision = WRITE
     is_stateful: bool = False
+    parts: Parts | None = None
 
     @classmethod
-    def next(cls, head: Entry | None, epoch: Epoch, *, sink: str, versions: str, decision: str) -> Entry:
-        """Make the entry that would follow ``head``; its rows are filled in at commit."""
+    def next(cls, head: Entry | None, epoch: Epoch, *, sink: str, decision: Decision = WRITE) -> Entry:
+        """Make the entry that follows ``head``; its rows are filled in at commit."""
         return cls(
             stream=epoch.stream,
             seq=0 if head is None else head.seq + 1,
@@ -55,9 +111,31 @@ class Entry:
             rows=None,
             time=datetime.now(timezone.utc),
             sink=sink,
-            versions=versions,
+            versions=versions(),
             decision=decision,
             is_stateful=epoch.is_stateful,
+        )
+
+    def to_fields(self) -> dict[str, Any]:
+        """The entry as plain values, fit for JSON and for SQL, but for its rows: each ledger counts them in its own way."""
+        fields = {name: getattr(self, name) for name in _PLAIN}
+        position = self.position
+        fields["start_offsets"], fields["end_offsets"] = position.starts, position.ends
+        fields["source_log"], fields["is_stateful"] = position.source_log, self.is_stateful
+        fields["time"], fields["decision"] = self.time.isoformat(), str(self.decision)
+        return fields
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any], *, rows: int | None = None) -> Entry:
+        """The entry that :meth:`to_fields` described."""
+        return cls(
+            **{name: fields[name] for name in _PLAIN},
+            position=Position.restore(fields["start_offsets"], fields["end_offsets"], fields["source_log"]),
+            # Ledgers of the first version do not have it.
+            is_stateful=bool(fields.get("is_stateful", False)),
+            rows=rows,
+            time=datetime.fromisoformat(fields["time"]),
+            decision=Decision.parse(fields["decision"]),
         )
 
     @property
@@ -75,7 +153,7 @@ class Entry:
 
     @property
     def is_repair(self) -> bool:
-        """Whether the entry is about the checkpoint, which was mended, and not about a batch."""
+        """Whether the entry is about the checkpoint, which was repaired, and not about a batch."""
         return self.batch_id < 0
 
     @property
@@ -84,22 +162,22 @@ class Entry:
         return "a repair of the checkpoint" if self.is_repair else f"batch {self.batch_id}"
 
 
-class Found(NamedTuple):
-    """What one look at a ledger tells about an epoch."""
+class LedgerState(NamedTuple):
+    """What one look at a ledger shows for an epoch."""
 
     head: Entry | None
     """The stream's newest entry; None where the stream is new."""
     same_batch: Entry | None
     """The entry of the epoch's own query id and batch id, if there is one."""
     is_held: bool = False
-    """Whether the epoch's run has taken the stream. A run that has lost it to a newer one finds nothing: it is fenced."""
+    """Whether the epoch's run has taken the stream. A run that lost it to a newer one gets no state: it is fenced."""
 
 
 class Run(NamedTuple):
     """A run that has taken a stream over."""
 
     token: int
-    """0, 1, 2, … in the order of taking over; the greatest is the one that may write."""
+    """0, 1, 2, … in the order of taking over; only the run with the greatest may write."""
     run_id: str
     query_id: str
     time: datetime
@@ -107,9 +185,21 @@ class Run(NamedTuple):
 
 
 class Intent(NamedTuple):
-    """A call of a function that was begun."""
+    """A call of a function that was started."""
 
     entry: Entry
-    """The entry that confirms the call once it is over; its time is when the call was begun, its rows are None."""
+    """The entry that confirms the call once it has finished; its time is when the call started, its rows are None."""
     attempt: int
-    """0, and one more for each call anew of the same epoch."""
+    """0, and one more for each new call for the same epoch."""
+
+
+@cache
+def versions() -> str:
+    """``foreachonce X, pyspark Y``, as an entry records them."""
+    import pyspark
+
+    try:
+        own = version("foreachonce")
+    except PackageNotFoundError:
+        own = "(not installed, sent along)"
+    return f"foreachonce {own}, pyspark {pyspark.__version__}"

@@ -6,8 +6,10 @@ An epoch gives exactly one event for each sink that it reached, also where it ra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Literal, get_args
 
 from foreachonce.errors import Fenced, Mismatch
@@ -84,3 +86,32 @@ def reason_of(error: BaseException) -> str:
     """
     line = str(error).strip().partition("\n")[0]
     return hide_credentials(f"{type(error).__name__}: {line}")[:SHOWN]
+
+
+class Stopwatch:
+    """Seconds by step; it runs from the moment when it is made."""
+
+    def __init__(self) -> None:
+        self._steps: dict[Step, float] = {}
+        self._start = perf_counter()
+
+    @contextmanager
+    def step(self, name: Step) -> Iterator[None]:
+        """Time a block, also one that raises. A step that is taken twice takes as long as both."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self._steps[name] = self._steps.get(name, 0.0) + perf_counter() - start
+
+    def again(self) -> Stopwatch:
+        """Another one, on which just the steps so far have passed."""
+        other = Stopwatch()
+        other._steps = dict(self._steps)
+        other._start -= sum(self._steps.values())
+        return other
+
+    @property
+    def seconds(self) -> dict[Step, float]:
+        """The steps that were taken, and the total."""
+        return {**self._steps, "total": perf_counter() - self._start}

@@ -8,12 +8,14 @@ different files, so the log's lines belong to the position too.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
-from foreachonce.offsets import Order, order, records_between
-
+# What Spark writes for a source without data.
 VOID = "-"
+Order = Literal["equal", "behind", "ahead", "unordered"]
+JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,3 +177,66 @@ def _lines(offsets: Mapping[str, str | None]) -> str:
 def _parse(lines: str) -> dict[str, str | None]:
     pairs = (line.split(":", 1) for line in lines.split("\n") if line)
     return {source: None if offset == VOID else offset for source, offset in pairs}
+
+
+def order(offset: str | None, other: str | None) -> Order:
+    """Tell where ``offset`` stands against ``other``; both are JSON texts of Spark's offset log, None before the start.
+
+    Numbers at the same place are compared (``{"logOffset":3}``, Kafka's ``{"topic":{"0":17}}``); a Kafka partition that
+    only one side has counts as ahead there. Anything else that differs cannot be ordered.
+    """
+    if offset is None or other is None:
+        return "equal" if offset is other else ("behind" if offset is None else "ahead")
+    left, right = json.loads(offset), json.loads(other)
+    if left == right:
+        return "equal"
+    steps = set(_steps(left, right)) - {"equal"}
+    return steps.pop() if len(steps) == 1 else "unordered"
+
+
+def records_between(start: str | None, end: str | None) -> int | None:
+    """At most how many records lie between two of Kafka's offsets; None for the offsets of any other source."""
+    if end is None:
+        return 0
+    last, first = json.loads(end), json.loads(start or "{}")
+    if not isinstance(last, dict) or not isinstance(first, dict):
+        return None
+    total = 0
+    for topic, partitions in last.items():
+        if not isinstance(partitions, dict) or not all(_is_number(place) for place in partitions.values()):
+            return None
+        before = first.get(topic, {})
+        total += sum(int(place) - int(before.get(number, 0)) for number, place in partitions.items())
+    return total
+
+
+def kafka_offsets(offset: str | None) -> dict[str, dict[int, int]]:
+    """Kafka's offsets by topic and partition; none for another source's."""
+    found = json.loads(offset or "null")
+    if not isinstance(found, dict) or not all(map(_is_partitions, found.values())):
+        return {}
+    return {topic: {int(partition): place for partition, place in places.items()} for topic, places in found.items()}
+
+
+def _is_partitions(value: JsonValue) -> bool:
+    return isinstance(value, dict) and all(key.isdecimal() and _is_number(place) for key, place in value.items())
+
+
+def _steps(left: JsonValue, right: JsonValue) -> Iterator[Order]:
+    if isinstance(left, dict) and isinstance(right, dict):
+        if left.keys() - right.keys():
+            yield "ahead"
+        if right.keys() - left.keys():
+            yield "behind"
+        for key in left.keys() & right.keys():
+            yield from _steps(left[key], right[key])
+    elif left == right:
+        yield "equal"
+    elif _is_number(left) and _is_number(right):
+        yield "behind" if left < right else "ahead"  # type: ignore[operator]
+    else:
+        yield "unordered"
+
+
+def _is_number(value: JsonValue) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

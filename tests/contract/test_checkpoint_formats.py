@@ -27,7 +27,7 @@ from foreachonce.errors import EpochError
 from foreachonce.position import SourceSpan
 from foreachonce.recovery.diagnosis import diagnose
 from foreachonce.recovery.goal import Goal
-from foreachonce.recovery.lost import lost_records
+from foreachonce.recovery.source import lost_records
 from foreachonce.recovery.past import past_of
 from foreachonce.recovery.rebuild import offsets_before, rebuild
 from foreachonce.recovery.state import KeptState, kept_state

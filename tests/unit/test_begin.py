@@ -8,7 +8,7 @@ from foreachonce import ConfigurationError, JdbcSink, Mismatch, exactly_once
 from foreachonce.chain import breaks
 from foreachonce.checkpoint import OffsetLog
 from foreachonce.checkpoint.local import LocalFolder
-from foreachonce.recovery.mend import mend
+from foreachonce.recovery.repair import mend
 from foreachonce.sql import entries as ledger_rows
 from tests.unit.builders import line, of_files, pointer
 

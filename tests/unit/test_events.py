@@ -16,7 +16,7 @@ from foreachonce.events import STEPS, Event, reason_of
 from foreachonce.report import Report
 from foreachonce.runner import run, write_once
 from foreachonce.secrets import hide_credentials
-from foreachonce.stopwatch import Stopwatch
+from foreachonce.events import Stopwatch
 from tests.unit.builders import epoch
 from tests.unit.test_model import ListSink
 
@@ -171,7 +171,7 @@ def test_total_holds_the_steps(sink, heard):
 
 def test_step_that_is_taken_twice_takes_as_long_as_both(monkeypatch):
     now = iter([0, 1, 3, 10, 14, 20])
-    monkeypatch.setattr("foreachonce.stopwatch.perf_counter", lambda: next(now))
+    monkeypatch.setattr("foreachonce.events.perf_counter", lambda: next(now))
     watch = Stopwatch()
     for _ in range(2):
         with watch.step("head"):
@@ -181,7 +181,7 @@ def test_step_that_is_taken_twice_takes_as_long_as_both(monkeypatch):
 
 def test_second_sink_shares_what_was_resolved_and_nothing_else(monkeypatch):
     now = iter([0, 0, 2, 50, 51])
-    monkeypatch.setattr("foreachonce.stopwatch.perf_counter", lambda: next(now))
+    monkeypatch.setattr("foreachonce.events.perf_counter", lambda: next(now))
     watch = Stopwatch()
     with watch.step("resolve"):
         pass

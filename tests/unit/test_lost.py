@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreachonce.offsets import kafka_offsets
+from foreachonce.position import kafka_offsets
 from foreachonce.position import Position, SourceSpan
 from foreachonce.recovery.goal import Goal
-from foreachonce.recovery.lost import Lost, lost_files, lost_records
+from foreachonce.recovery.source import Lost, lost_files, lost_records
 from tests.unit.builders import FakeFolder, entry, kafka, line, pointer
 from tests.unit.spark_model import Query
 

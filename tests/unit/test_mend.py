@@ -9,7 +9,7 @@ from foreachonce.checkpoint import query_id
 from foreachonce.errors import ConfigurationError, Conflict, EpochError, Expired, Mismatch, SinkUnavailable, StateLost
 from foreachonce.recovery.diagnosis import diagnose
 from foreachonce.recovery.goal import Goal
-from foreachonce.recovery.mend import mend
+from foreachonce.recovery.repair import mend
 from tests.unit.builders import FakeFolder
 from tests.unit.spark_model import Query, restart
 

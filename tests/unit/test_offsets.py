@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreachonce.offsets import order, records_between
+from foreachonce.position import order, records_between
 from tests.unit.builders import kafka, pointer
 
 MIRROR = {"equal": "equal", "behind": "ahead", "ahead": "behind", "unordered": "unordered"}

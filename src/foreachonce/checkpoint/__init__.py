@@ -1,6 +1,6 @@
 """Spark's checkpoint folders: their formats, and a position out of one. Pure but for a folder's files."""
 
-from foreachonce.checkpoint.folder import Files, Folder
+from foreachonce.checkpoint.folder import CheckpointFiles, CheckpointFolder
 from foreachonce.checkpoint.formats import (
     COMPACT,
     COMPACT_INTERVAL,
@@ -21,9 +21,9 @@ __all__ = [
     "COMPACT",
     "COMPACT_INTERVAL",
     "COMPACT_INTERVAL_SETTING",
+    "CheckpointFiles",
+    "CheckpointFolder",
     "CommitLog",
-    "Files",
-    "Folder",
     "Log",
     "OffsetLog",
     "by_entry",

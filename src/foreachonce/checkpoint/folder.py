@@ -12,7 +12,7 @@ def without_slash(root: str) -> str:
     return root if not short or short.endswith(":") else short
 
 
-class Files(Protocol):
+class CheckpointFiles(Protocol):
     """A checkpoint folder, to read."""
 
     root: str
@@ -28,7 +28,7 @@ class Files(Protocol):
         """Whether there is a file or folder at ``path`` below the root."""
 
 
-class Folder(Files, Protocol):
+class CheckpointFolder(CheckpointFiles, Protocol):
     """A checkpoint folder, to read and to write anew. ``tests/folders.py`` holds what each kind of it must do.
 
     Paths are below the root, with ``/`` between names, and ``""`` for the root itself. Checksums that Hadoop keeps beside
@@ -47,7 +47,7 @@ class Folder(Files, Protocol):
     def write(self, path: str, text: str) -> None:
         """Write a file, in place of one that is there."""
 
-    def beside(self, ending: str) -> Folder:
+    def beside(self, ending: str) -> CheckpointFolder:
         """The folder whose root is this one's with an ending; it need not be there.
 
         Raises:

@@ -19,8 +19,8 @@ from foreachonce.errors import ConfigurationError, EpochError, SinkUnavailable
 _CHECKSUMS = b"crc\0"
 
 
-class LocalFolder:
-    """See :class:`~foreachonce.checkpoint.folder.Folder`."""
+class LocalCheckpoint:
+    """See :class:`~foreachonce.checkpoint.folder.CheckpointFolder`."""
 
     def __init__(self, root: str) -> None:
         self.root = without_slash(root)
@@ -64,11 +64,11 @@ class LocalFolder:
             _checksums(place).unlink(missing_ok=True)
             place.write_text(text, encoding="utf-8")
 
-    def beside(self, ending: str) -> LocalFolder:
+    def beside(self, ending: str) -> LocalCheckpoint:
         """The folder whose root is this one's with an ending."""
         if self._path == self._path.parent:
             raise ConfigurationError(f"the checkpoint is the whole file system {self.root}: give it a folder of its own.")
-        return LocalFolder(self.root + ending)
+        return LocalCheckpoint(self.root + ending)
 
     def copy(self, path: str, root: str) -> None:
         """Copy a file or folder to the same path below another root."""

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 
-from foreachonce.checkpoint.folder import Files
+from foreachonce.checkpoint.folder import CheckpointFiles
 from foreachonce.checkpoint.formats import COMPACT, CommitLog, OffsetLog, by_entry, source_log_lines
 from foreachonce.errors import EpochError
 from foreachonce.position import Position, SourceSpan, log_pointer, source_folders
@@ -21,7 +21,7 @@ COMPACT_SEARCH = 100
 NUMBER = re.compile(r'"batchId":(\d+)')
 
 
-def query_id(files: Files) -> str:
+def query_id(files: CheckpointFiles) -> str:
     """The query id that the checkpoint's ``metadata`` holds."""
     text = files.text("metadata")
     if text is None:
@@ -35,12 +35,12 @@ def query_id(files: Files) -> str:
         raise EpochError(f"metadata of the checkpoint {files.root} cannot be read: {error!r}.") from None
 
 
-def is_stateful(files: Files) -> bool:
+def is_stateful(files: CheckpointFiles) -> bool:
     """Whether the query keeps state: Spark writes its operators' metadata into ``state`` before a batch runs."""
     return files.exists("state")
 
 
-def read_position(files: Files, batch_id: int, shared: Collection[str] = ()) -> tuple[Position, str]:
+def read_position(files: CheckpointFiles, batch_id: int, shared: Collection[str] = ()) -> tuple[Position, str]:
     """The position of batch ``batch_id``, and the text of its ``offsets/N``.
 
     Args:
@@ -53,13 +53,13 @@ def read_position(files: Files, batch_id: int, shared: Collection[str] = ()) -> 
     return _position(files, starts, ends, shared), text
 
 
-def read_end(files: Files, batch_id: int, shared: Collection[str] = ()) -> Position:
+def read_end(files: CheckpointFiles, batch_id: int, shared: Collection[str] = ()) -> Position:
     """Where batch ``batch_id`` ends, as a position without rows; neither older offsets nor older log entries are needed."""
     ends = _offsets(files, batch_id)[1]
     return _position(files, ends, ends, shared)
 
 
-def read_commit(files: Files, batch_id: int) -> str:
+def read_commit(files: CheckpointFiles, batch_id: int) -> str:
     """The text of ``commits/N``.
 
     Raises:
@@ -73,12 +73,12 @@ def read_commit(files: Files, batch_id: int) -> str:
     return text
 
 
-def _position(files: Files, starts: Offsets, ends: Offsets, shared: Collection[str]) -> Position:
+def _position(files: CheckpointFiles, starts: Offsets, ends: Offsets, shared: Collection[str]) -> Position:
     folders = source_folders(ends, {source for source in shared if source in ends})
     return Position({source: _span(files, folders.get(source), starts.get(source), end) for source, end in ends.items()})
 
 
-def _offsets(files: Files, batch_id: int) -> tuple[str, Offsets]:
+def _offsets(files: CheckpointFiles, batch_id: int) -> tuple[str, Offsets]:
     text = files.text(f"offsets/{batch_id}")
     if text is None:
         raise EpochError(f"the checkpoint {files.root} holds no offsets/{batch_id}, so the batch has no position.")
@@ -88,7 +88,7 @@ def _offsets(files: Files, batch_id: int) -> tuple[str, Offsets]:
         raise EpochError(f"offsets/{batch_id} of the checkpoint {files.root} cannot be read: {error}.") from error
 
 
-def _span(files: Files, source: str | None, start: str | None, end: str | None) -> SourceSpan:
+def _span(files: CheckpointFiles, source: str | None, start: str | None, end: str | None) -> SourceSpan:
     """What a batch takes from the source with this folder; None where that is another's."""
     if source is None:
         return SourceSpan(start, end, is_shared=True)
@@ -101,7 +101,7 @@ def _span(files: Files, source: str | None, start: str | None, end: str | None) 
     return SourceSpan(start, end, files=new, start_files=() if first < 0 else entries[first])
 
 
-def _pointer(files: Files, source: str, start: str) -> int:
+def _pointer(files: CheckpointFiles, source: str, start: str) -> int:
     pointer = log_pointer(start)
     if pointer is None:
         raise EpochError(
@@ -111,7 +111,7 @@ def _pointer(files: Files, source: str, start: str) -> int:
     return pointer
 
 
-def _log_entries(files: Files, source: str, wanted: range) -> dict[int, tuple[str, ...]]:
+def _log_entries(files: CheckpointFiles, source: str, wanted: range) -> dict[int, tuple[str, ...]]:
     """The lines of the wanted entries of a source log, each from its own file or from a compact one that holds it."""
     found: dict[int, tuple[str, ...]] = {}
     for number in wanted:
@@ -120,7 +120,7 @@ def _log_entries(files: Files, source: str, wanted: range) -> dict[int, tuple[st
     return found
 
 
-def _read_entries(files: Files, source: str, number: int, wanted: range) -> dict[int, tuple[str, ...]]:
+def _read_entries(files: CheckpointFiles, source: str, number: int, wanted: range) -> dict[int, tuple[str, ...]]:
     # The compact file next to the last wanted entry holds all of them; beyond it there may be one that is newer.
     compact = (*range(wanted[-1], number - 1, -1), *range(wanted[-1] + 1, number + COMPACT_SEARCH))
     for name in (f"{number}", *(f"{each}{COMPACT}" for each in compact)):
@@ -137,7 +137,7 @@ def _read_entries(files: Files, source: str, number: int, wanted: range) -> dict
     )
 
 
-def _wanted_lines(files: Files, path: str, text: str, wanted: range) -> dict[int, tuple[str, ...]]:
+def _wanted_lines(files: CheckpointFiles, path: str, text: str, wanted: range) -> dict[int, tuple[str, ...]]:
     try:
         lines = source_log_lines(text)
         if path.endswith(COMPACT):

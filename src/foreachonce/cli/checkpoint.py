@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from foreachonce.checkpoint import COMPACT_INTERVAL, COMPACT_INTERVAL_SETTING, Folder, query_id
-from foreachonce.checkpoint.local import LocalFolder
+from foreachonce.checkpoint import COMPACT_INTERVAL, COMPACT_INTERVAL_SETTING, CheckpointFolder, query_id
+from foreachonce.checkpoint.local import LocalCheckpoint
 from foreachonce.cli import output
 from foreachonce.cli.options import LEDGER, Address, Checkpoint, Client, Conf, Json, Packages, Prefix, Schema, Source, Stream
 from foreachonce.cli.place import PASSWORD, PREFIX, DeltaPlace, Place, SqlPlace, is_local, place_of, source_settings
@@ -23,8 +23,8 @@ from foreachonce.delta.spark import PACKAGE
 from foreachonce.errors import ConfigurationError, EpochError, Expired, Mismatch, StateLost
 from foreachonce.ledger import Ledger
 from foreachonce.recovery.diagnosis import newest
-from foreachonce.recovery.mend import Mendable, Repair, mend
 from foreachonce.recovery.prepare import earliest_of
+from foreachonce.recovery.repair import Mendable, Repair, mend
 from foreachonce.recovery.words import explain_expired
 
 STATE, DATA = "--accept-state-loss", "--accept-data-loss"
@@ -50,25 +50,25 @@ class Case:
             raise ConfigurationError("--checkpoint holds a password; give it to Spark by --conf NAME=env:NAME.")
 
     @contextmanager
-    def opened(self, *, writes: bool) -> Iterator[tuple[Mendable, Folder]]:
+    def opened(self, *, writes: bool) -> Iterator[tuple[Mendable, CheckpointFolder]]:
         """The stream and the checkpoint's folder; a Spark session runs meanwhile where either needs one."""
         is_here = is_local(self.checkpoint)
         with ExitStack() as stack:
             if not is_here or self.place.reads_by_spark or (writes and self.place.writes_by_spark):
                 stack.enter_context(spark(self.place, self.packages, self.conf))
             sink = self.place.mendable(self.stream)
-            yield sink, LocalFolder(self.checkpoint) if is_here else _elsewhere(self.checkpoint)
+            yield sink, LocalCheckpoint(self.checkpoint) if is_here else _elsewhere(self.checkpoint)
 
     def mend(
         self,
         sink: Mendable,
-        folder: Folder,
+        folder: CheckpointFolder,
         *,
         dry_run: bool,
         accept_state_loss: bool = False,
         accept_data_loss: bool = False,
     ) -> Repair:
-        """See :func:`~foreachonce.recovery.mend.mend`."""
+        """See :func:`~foreachonce.recovery.repair.mend`."""
         earliest = None if self.kafka is None else partial(earliest_of, source_settings(self.kafka, self.client))
         return mend(
             [sink],
@@ -209,7 +209,7 @@ def restore(
     raise typer.Exit(0 if not done.is_needed else 2 if done.lost and not accept_data_loss else 1)
 
 
-def _find(case: Case, sink: Mendable, folder: Folder) -> Finding:
+def _find(case: Case, sink: Mendable, folder: CheckpointFolder) -> Finding:
     unknown = _unknown(case, sink, folder)
     if unknown is not None:
         return Finding("new", None, unknown)
@@ -241,7 +241,7 @@ def _begun(case: Case, sink: Mendable) -> str:
     )
 
 
-def _unknown(case: Case, sink: Mendable, folder: Folder) -> str | None:
+def _unknown(case: Case, sink: Mendable, folder: CheckpointFolder) -> str | None:
     """What is to be said of a stream of which the ledger has nothing: its name may be spelt wrong. None where it has."""
     stream = case.stream
     if sink.ledger.head(stream) is not None or sink.begun(stream) is not None:
@@ -259,7 +259,7 @@ def _unknown(case: Case, sink: Mendable, folder: Folder) -> str | None:
     )
 
 
-def _streams_of(folder: Folder, ledger: Ledger) -> list[str]:
+def _streams_of(folder: CheckpointFolder, ledger: Ledger) -> list[str]:
     """The streams whose newest entry is of the checkpoint's query."""
     with suppress(EpochError):
         query = query_id(folder)
@@ -292,7 +292,7 @@ def _whole(checkpoint: str) -> str:
     return os.path.abspath(checkpoint.removeprefix("file://").removeprefix("file:"))
 
 
-def _elsewhere(checkpoint: str) -> Folder:
+def _elsewhere(checkpoint: str) -> CheckpointFolder:
     from pyspark.sql import SparkSession
 
     from foreachonce.spark.files import HadoopFiles

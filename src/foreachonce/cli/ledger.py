@@ -16,7 +16,6 @@ from foreachonce.cli.spans import SHOWN, short
 from foreachonce.cli.timeline import Step, rate, steps
 from foreachonce.cli.words import cut, duration, number, plural
 from foreachonce.entry import Entry
-from foreachonce.fields import fields_of
 from foreachonce.ledger import Ledger
 
 # A stream's rate is that of so many batches.
@@ -122,7 +121,7 @@ def _row(standing: dict[str, Any]) -> Sequence[str]:
 
 
 def _fields(step: Step) -> dict[str, Any]:
-    return fields_of(step.entry) | {
+    return step.entry.to_fields() | {
         "rows": step.entry.rows,
         "seconds": _rounded(step.seconds),
         "rows_per_second": _rounded(step.rate),
@@ -141,7 +140,7 @@ def _cells(step: Step) -> Sequence[str]:
         f"{entry.time.astimezone(timezone.utc):%F %T}",
         "" if entry.is_repair else short(entry.position),
         ", ".join(step.marks),
-        "" if entry.decision == "write" else cut(entry.decision, SHOWN),
+        "" if entry.decision.kind == "write" else cut(str(entry.decision), SHOWN),
     )
 
 

@@ -20,7 +20,7 @@ from foreachonce.epoch import Epoch
 from foreachonce.errors import ConfigurationError, LedgerError
 from foreachonce.kafka.cluster import is_secret
 from foreachonce.ledger import Ledger
-from foreachonce.recovery.mend import Mendable
+from foreachonce.recovery.repair import Mendable
 from foreachonce.sql.ledger import SqlLedger
 from foreachonce.sql.url import DRIVERS, parse_url, shown
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from foreachonce.chain import ON_MISMATCH, Break, breaks
+from foreachonce.chain import Break, breaks
 from foreachonce.cli.timeline import is_unfinished
 from foreachonce.cli.words import plural
 from foreachonce.entry import Entry
@@ -62,7 +62,7 @@ class Proof:
         self.rows += entry.rows or 0
         self.repairs += entry.is_repair
         self.uncounted += entry.rows is None and not entry.is_repair
-        if entry.decision.startswith(ON_MISMATCH):
+        if entry.decision.kind == "on_mismatch":
             self.forced.append(entry)
         if is_unfinished(entry):
             self.unfinished.append(entry)
@@ -88,14 +88,14 @@ class Proof:
                 "rows may be missing or be there twice, as somebody wanted."
             )
         for entry in self.unfinished:
-            yield f"Seq {entry.seq:,} was passed unfinished ({entry.decision}): the rows of the others are missing."
+            yield f"Seq {entry.seq:,} was passed unfinished ({entry.parts}): the rows of the others are missing."
         if self.uncounted:
             yield f"{plural(self.uncounted, 'batch', 'batches')} of them: rows are not told."
 
 
 def told(found: Break) -> Iterator[str]:
     """A break with both of its entries, in words."""
-    yield f"between seq {found.before.seq} and seq {found.after.seq}: {found.found}"
+    yield f"between seq {found.before.seq} and seq {found.after.seq}: {found.what}"
     for name, entry in (("ends", found.before), ("starts", found.after)):
         place = entry.position.ends if name == "ends" else entry.position.starts
         yield (

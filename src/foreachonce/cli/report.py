@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from foreachonce._version import versions
 from foreachonce.cli import output
 from foreachonce.cli.options import Address, Client, Conf, Json, Packages, Prefix, Schema, Stream
 from foreachonce.cli.page.events import read
@@ -17,6 +16,7 @@ from foreachonce.cli.page.story import story
 from foreachonce.cli.place import PREFIX, place_of
 from foreachonce.cli.reading import known, opened
 from foreachonce.cli.words import plural
+from foreachonce.entry import versions
 from foreachonce.errors import ConfigurationError
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from foreachonce.chain import ON_MISMATCH
 from foreachonce.entry import Entry
 
 Mark = Literal["restart", "reset", "repair", "mismatch", "doubt", "unfinished"]
@@ -20,7 +18,6 @@ WORDS: dict[Mark, str] = {
     "doubt": "a doubt was settled (in_doubt)",
     "unfinished": "passed unfinished: some of its Kafka transactions are missing",
 }
-_UNFINISHED = re.compile(r"; \d+ of \d+ transactions$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ def rate(found: Iterable[Step]) -> float | None:
 
 def is_unfinished(entry: Entry) -> bool:
     """Whether the ledger of a Kafka cluster says that others follow an epoch which lacks some of its transactions."""
-    return _UNFINISHED.search(entry.decision) is not None
+    return entry.parts is not None
 
 
 def _marks(entry: Entry, batch: Entry | None) -> Iterator[Mark]:
@@ -78,11 +75,11 @@ def _marks(entry: Entry, batch: Entry | None) -> Iterator[Mark]:
         yield "reset"
     elif batch is not None and entry.run_id != batch.run_id:
         yield "restart"
-    if entry.decision.startswith("repair"):
+    if entry.decision.kind == "repair":
         yield "repair"
-    if entry.decision.startswith(ON_MISMATCH):
+    if entry.decision.kind == "on_mismatch":
         yield "mismatch"
-    if entry.decision.startswith("in_doubt"):
+    if entry.decision.kind == "in_doubt":
         yield "doubt"
     if is_unfinished(entry):
         yield "unfinished"

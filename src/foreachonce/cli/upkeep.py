@@ -21,7 +21,6 @@ from foreachonce.cli.rights import grants
 from foreachonce.cli.words import plural
 from foreachonce.entry import Entry
 from foreachonce.errors import ConfigurationError
-from foreachonce.fields import fields_of
 from foreachonce.position import log_pointer
 from foreachonce.sql.ledger import MIN_KEPT
 
@@ -172,7 +171,7 @@ def _write(entries: Iterable[Entry], file: TextIO, *, as_array: bool) -> int:
     count = 0
     for count, entry in enumerate(entries, 1):
         start = ("[" if count == 1 else ",") if as_array else ""
-        file.write(f"{start}{json.dumps(fields_of(entry) | {'rows': entry.rows})}\n")
+        file.write(f"{start}{json.dumps(entry.to_fields() | {'rows': entry.rows})}\n")
     if as_array:
         file.write("]\n" if count else "[]\n")
     return count

@@ -18,7 +18,6 @@ from foreachonce.cli.proof import Proof
 from foreachonce.cli.reading import known, opened
 from foreachonce.entry import Entry
 from foreachonce.errors import ConfigurationError
-from foreachonce.fields import fields_of
 from foreachonce.ledger import Ledger
 from foreachonce.sql.counts import count
 from foreachonce.sql.ledger import SqlLedger
@@ -169,4 +168,4 @@ def _fields(stream: str, place: Place, proof: Proof, compared: Compared, text: s
 
 
 def _break(found: Break) -> dict[str, Any]:
-    return {"found": found.found, "before": fields_of(found.before), "after": fields_of(found.after)}
+    return {"found": found.what, "before": found.before.to_fields(), "after": found.after.to_fields()}

@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 
 from foreachonce.entry import Entry
 from foreachonce.errors import LedgerError
-from foreachonce.fields import entry_of, fields_of
 
 # The key that tells a commit of this library, and the version of what stands beside it.
 MARKER = "foreachonce"
@@ -67,7 +66,7 @@ def user_metadata(own: Own) -> str:
 
 
 def _fields(own: Own) -> dict[str, Any]:
-    return {MARKER: FORMAT, "guard": own.guard, "last_batch": own.last_batch, **fields_of(own.entry)}
+    return {MARKER: FORMAT, "guard": own.guard, "last_batch": own.last_batch, **own.entry.to_fields()}
 
 
 def parse(stream: str, lines: Iterable[str]) -> Commit:
@@ -116,7 +115,7 @@ def _read(fields: Mapping[str, Any]) -> Own:
             f"stream {fields['stream']!r}: the table's log holds an entry of format {fields[MARKER]!r}, this version knows "
             f"{FORMAT}: it was written by a newer foreachonce. Update this one."
         )
-    return Own(guard=int(fields["guard"]), entry=entry_of(fields), last_batch=int(fields["last_batch"]))
+    return Own(guard=int(fields["guard"]), entry=Entry.from_fields(fields), last_batch=int(fields["last_batch"]))
 
 
 def to_copy(stream: str, commit: Own | Restore) -> str:

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 from foreachonce.delta import head as walk
 from foreachonce.delta.commit import Own
 from foreachonce.delta.folder import ConnectFolder, HadoopFolder
-from foreachonce.delta.guard import app_id
+from foreachonce.delta.guard import app_id, options
 from foreachonce.delta.local import LocalFolder, NoFolder
 from foreachonce.delta.log import LOG, Folder, Known, Log
 from foreachonce.delta.place import check_place, is_path, shown
-from foreachonce.delta.spark import NewestState, location, require_delta
+from foreachonce.delta.spark import NewestState, append_nothing, location, require_delta
 from foreachonce.delta.streams import streams
-from foreachonce.entry import Entry, Found
+from foreachonce.entry import Entry, LedgerState
 from foreachonce.epoch import Epoch
 from foreachonce.errors import Conflict, Fenced, LedgerError, SinkUnavailable
+from foreachonce.faults import fault
 from foreachonce.spark.resolve import is_connect
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class DeltaLedger:
     def __repr__(self) -> str:
         return f"DeltaLedger({shown(self.place)!r})"
 
-    def look(self, epoch: Epoch) -> Found:
+    def look(self, epoch: Epoch) -> LedgerState:
         """The stream's newest entry, the epoch's own, and whether its run holds the stream.
 
         Raises:
@@ -76,7 +77,7 @@ class DeltaLedger:
         with self._log(epoch.stream) as (log, known):
             return _found(log, known, epoch)
 
-    def take(self, epoch: Epoch, head: Entry | None) -> Found:
+    def take(self, epoch: Epoch, head: Entry | None) -> LedgerState:
         """Take the stream over for the epoch's run, if ``head`` still is its newest entry.
 
         Nothing is written: the run's next commit needs the guard that follows the newest one, and Delta gives it to one
@@ -136,6 +137,19 @@ class DeltaLedger:
             )
         return found.entry
 
+    def append(self, entry: Entry) -> None:
+        """Append an entry without rows; without a table nothing, for there is no place for an entry."""
+        own, root = self.next(entry)
+        if root is not None:
+            fault("commit-begun")
+            append_nothing(root, options(own))
+            fault("committed")
+            self.confirm(own)
+            fault("entry-copied")
+
+    def unfinished(self, stream: str) -> None:
+        """None: a commit is whole or absent."""
+
     def exists(self) -> bool:
         """Whether there is a Delta table."""
         root = self.root()
@@ -186,12 +200,12 @@ class DeltaLedger:
         raise SinkUnavailable(f"{shown(root)}: no Spark session is running, and without one only local tables can be read.")
 
 
-def _found(log: Log, known: Known, epoch: Epoch) -> Found:
+def _found(log: Log, known: Known, epoch: Epoch) -> LedgerState:
     is_held = _is_held(known, walk.newest_own(log), epoch)
     newest = next(walk.live(log), None)
     _check_follows(log, newest)
     head = None if newest is None else newest.entry
-    return Found(head, walk.same_batch(log, epoch.query_id, epoch.batch_id), is_held)
+    return LedgerState(head, walk.same_batch(log, epoch.query_id, epoch.batch_id), is_held)
 
 
 def _is_held(known: Known, newest: Own | None, epoch: Epoch) -> bool:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
+from foreachonce.base import BaseSink, SinkGroup, TransactionSink
 from foreachonce.delta.ledger import DeltaLedger
 from foreachonce.delta.place import shown
 from foreachonce.delta.table import UPDATE, Mode, Target, check_target
 from foreachonce.delta.transaction import DeltaTransaction, Load
 from foreachonce.delta.write import write
-from foreachonce.entry import Entry, Found
-from foreachonce.epoch import Epoch
+from foreachonce.entry import Entry
 from foreachonce.errors import ConfigurationError
 from foreachonce.faults import Point, fault
 from foreachonce.keywords import flags, names, one_of, texts
-from foreachonce.recovery.prepare import Preparable
-from foreachonce.runner import run
 from foreachonce.sink import OnMismatch
 from foreachonce.spark.resolve import refuse_streaming
 
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 DELTA_POINTS: tuple[Point, ...] = ("commit-begun", "committed", "entry-copied")
 
 
-class DeltaSink(Preparable):
+class DeltaSink(BaseSink[Load]):
     """A foreachBatch function that writes each batch into a Delta table exactly once.
 
     The rows and a ledger entry with the source's offsets are one commit of the table, so a replay of a batch is a no-op,
@@ -62,6 +60,8 @@ class DeltaSink(Preparable):
         ConfigurationError: a keyword is missing, unknown or contradicts another; raised at once, not at the first batch.
     """
 
+    ledger: DeltaLedger
+
     def __init__(
         self,
         path_or_table: str,
@@ -80,9 +80,9 @@ class DeltaSink(Preparable):
         checkpoint: str | None = None,
     ) -> None:
         one_of("mode", mode, get_args(Mode))
-        one_of("on_mismatch", on_mismatch, get_args(OnMismatch))
-        texts(stream=stream, when_matched=when_matched, delete_when=delete_when, checkpoint=checkpoint)
-        flags(merge_schema=merge_schema, skip_unchanged=skip_unchanged, heal=heal)
+        super().__init__(stream=stream, on_mismatch=on_mismatch, heal=heal, checkpoint=checkpoint)
+        texts(when_matched=when_matched, delete_when=delete_when)
+        flags(merge_schema=merge_schema, skip_unchanged=skip_unchanged)
         self.ledger = DeltaLedger(path_or_table, trust=on_mismatch == "write")
         self._target = Target(
             place=self.ledger.place,
@@ -96,14 +96,6 @@ class DeltaSink(Preparable):
             skip_unchanged=skip_unchanged,
         )
         check_target(self._target)
-        self.stream: str | None = stream
-        self.on_mismatch: OnMismatch = on_mismatch
-        self.heal = heal
-        self.checkpoint: str | None = checkpoint
-
-    def __call__(self, frame: DataFrame, batch_id: int) -> None:
-        """Write one batch; this is what Spark calls."""
-        run([self], frame, batch_id)
 
     @property
     def guarantee(self) -> str:
@@ -116,29 +108,10 @@ class DeltaSink(Preparable):
     def __repr__(self) -> str:
         return f"DeltaSink({shown(self._target.place)!r}, mode={self._target.mode!r}, stream={self.stream!r})"
 
-    def head(self, epoch: Epoch) -> Found:
-        """Look at the table's log: no Spark job."""
-        return self.ledger.look(epoch)
-
-    def take(self, epoch: Epoch, head: Entry | None) -> Found:
-        """Take the stream over: nothing is written, the next commit's guard does it."""
-        return self.ledger.take(epoch, head)
-
     def check(self, frame: DataFrame) -> Load:
         """Refuse a stream; Delta itself refuses a frame that does not fit, before it commits."""
         refuse_streaming(frame)
         return Load(frame, self._target)
-
-    def asked(self, tx: DeltaTransaction) -> Load:
-        """What a function has asked of ``tx`` for this table."""
-        return tx.load(self.ledger.place)
-
-    def begun(self, stream: str) -> None:
-        """Nothing: a batch is there or not."""
-
-    def append(self, entry: Entry) -> None:
-        """Append an entry without rows."""
-        self.commit(Load(None, self._target), entry)
 
     def commit(self, work: Load, entry: Entry) -> int | None:
         """Commit the rows and the entry; then look whether Delta has not skipped them."""
@@ -153,7 +126,7 @@ class DeltaSink(Preparable):
         return rows
 
 
-class DeltaTables:
+class DeltaTables(SinkGroup):
     """Several Delta tables that a function of three parameters writes; see :func:`~foreachonce.exactly_once`.
 
     Delta has no transaction over several tables. So each table has an entry of its own, in the commit of its rows. The
@@ -167,6 +140,8 @@ class DeltaTables:
     Raises:
         ConfigurationError: a keyword is wrong, no table is named, or the same text names two.
     """
+
+    sinks: Sequence[_OneOfMany]
 
     def __init__(
         self,
@@ -208,8 +183,16 @@ def _refuse_twice(places: Sequence[str]) -> None:
             raise ConfigurationError(f"DeltaTables(...) names {shown(place)!r} twice. Nothing was written.")
 
 
-class _OneOfMany(DeltaSink):
+class _OneOfMany(DeltaSink, TransactionSink[Load]):
     """A table whose rows a function brings, in its own way each time."""
+
+    def transaction(self) -> DeltaTransaction:
+        """What a function of three parameters gets as ``tx``, for this table alone."""
+        return DeltaTransaction([self.ledger.place])
+
+    def work_of(self, tx: DeltaTransaction) -> Load:
+        """What a function has collected in ``tx`` for this table."""
+        return tx.load(self.ledger.place)
 
     @property
     def guarantee(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
-from foreachonce.entry import Entry, Found
+from foreachonce.entry import Entry, LedgerState
 from foreachonce.epoch import Epoch
 from foreachonce.errors import CommitInDoubt, Conflict, Fenced
 from foreachonce.kafka.history import History
@@ -53,7 +53,7 @@ def keep(ledger: KafkaLedger, stream: str, writer: Writer) -> None:
         other.writer = None
 
 
-def look(ledger: KafkaLedger, epoch: Epoch, timeout_ms: int) -> Found:
+def look(ledger: KafkaLedger, epoch: Epoch, timeout_ms: int) -> LedgerState:
     """The stream's newest entry, the epoch's own, and whether its run holds the stream.
 
     A run that holds the stream and has lost nothing knows its ledger: nobody else can have written it, or this run's next
@@ -76,7 +76,7 @@ def look(ledger: KafkaLedger, epoch: Epoch, timeout_ms: int) -> Found:
     return _found(history, epoch, is_held=ours is not None)
 
 
-def take(ledger: KafkaLedger, epoch: Epoch, head: Entry | None, *, ids: int, timeout_ms: int) -> Found:
+def take(ledger: KafkaLedger, epoch: Epoch, head: Entry | None, *, ids: int, timeout_ms: int) -> LedgerState:
     """Take the stream over for the epoch's run, if ``head`` still is its newest entry.
 
     The take is a record, in a transaction of the first transactional id. A run that has not seen it cannot have begun a
@@ -93,7 +93,7 @@ def take(ledger: KafkaLedger, epoch: Epoch, head: Entry | None, *, ids: int, tim
         return look(ledger, epoch, timeout_ms)
 
 
-def _take(ledger: KafkaLedger, epoch: Epoch, head: Entry | None, ids: int, timeout_ms: int) -> Found:
+def _take(ledger: KafkaLedger, epoch: Epoch, head: Entry | None, ids: int, timeout_ms: int) -> LedgerState:
     writer = _fence(ledger, epoch.stream, range(1), timeout_ms)
     history = read(ledger, epoch)
     found = _found(history, epoch, is_held=False)
@@ -146,18 +146,18 @@ def _fence(ledger: KafkaLedger, stream: str, numbers: range, timeout_ms: int) ->
     return writer
 
 
-def _found(history: History, epoch: Epoch, *, is_held: bool) -> Found:
+def _found(history: History, epoch: Epoch, *, is_held: bool) -> LedgerState:
     unfinished = history.unfinished
     same_batch = history.same_batch(epoch.query_id, epoch.batch_id)
     if unfinished is None:
-        return Found(history.head, same_batch, is_held)
+        return LedgerState(history.head, same_batch, is_held)
     lacking = f"{unfinished.entry.sink}; of this batch {len(unfinished.done)} of {unfinished.parts} transactions are there"
     entry = replace(unfinished.entry, sink=lacking)
     if epoch.position.same_as(entry.position):
-        return Found(history.before_unfinished, same_batch, is_held)
+        return LedgerState(history.before_unfinished, same_batch, is_held)
     # Part of it can be read already: only the same rows complete it, and nothing may come in its place.
     is_same = (entry.query_id, entry.batch_id) == (epoch.query_id, epoch.batch_id)
-    return Found(entry, entry if is_same else same_batch, is_held)
+    return LedgerState(entry, entry if is_same else same_batch, is_held)
 
 
 def _refuse_lost(history: History, epoch: Epoch) -> None:

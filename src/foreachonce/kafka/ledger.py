@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from foreachonce.entry import Entry
+from foreachonce.entry import Entry, Parts
 from foreachonce.errors import ConfigurationError
 from foreachonce.kafka.cluster import Cluster, Value, cluster
 from foreachonce.kafka.history import History
@@ -55,7 +55,7 @@ class KafkaLedger:
     def entries(self, stream: str, *, after: int = -1) -> Iterator[Entry]:
         """Yield the stream's entries in order of seq, those of a greater seq than ``after``.
 
-        An epoch of several transactions that lacks some is among them only if others follow it, and its decision says so.
+        An epoch that lacks some of its transactions is among them only if others follow it; its ``parts`` are then set.
         """
         epochs = self._newest(stream, lambda history: any(each.entry.seq <= after + 1 for each in history.epochs[:1])).epochs
         for written in epochs:
@@ -64,8 +64,7 @@ class KafkaLedger:
             if written.is_complete:
                 yield written.entry
             elif written is not epochs[-1]:
-                lacking = f"{written.entry.decision}; {len(written.done)} of {written.parts} transactions"
-                yield replace(written.entry, decision=lacking)
+                yield replace(written.entry, parts=Parts(len(written.done), written.parts))
 
     def unfinished(self, stream: str) -> Entry | None:
         """The entry of the newest epoch, where some of its transactions are missing."""

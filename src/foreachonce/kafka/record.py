@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 
 from foreachonce.entry import Entry
 from foreachonce.errors import LedgerError
-from foreachonce.fields import entry_of, fields_of
 
 # The key that tells a record of this library, and the version of what stands beside it.
 MARKER = "foreachonce"
@@ -81,7 +80,7 @@ def to_bytes(stream: str, record: Record) -> bytes:
     fields: dict[str, Any] = {MARKER: FORMAT, "stream": stream, "token": record.token, "ids": record.ids}
     if isinstance(record, Part):
         fields |= {"kind": "entry", "part": record.part, "parts": record.parts, "rows": record.rows}
-        fields |= fields_of(record.entry)
+        fields |= record.entry.to_fields()
     else:
         fields |= {"kind": "taken", "run_id": record.run_id, "query_id": record.query_id, "time": record.time.isoformat()}
     return json.dumps(fields, ensure_ascii=False).encode()
@@ -112,4 +111,4 @@ def from_bytes(stream: str, value: bytes | None) -> Record:
         time = datetime.fromisoformat(fields["time"])
         return Taken(run_id=fields["run_id"], query_id=fields["query_id"], time=time, token=token, ids=ids)
     part, parts, rows = int(fields["part"]), int(fields["parts"]), int(fields["rows"])
-    return Part(entry=entry_of(fields), part=part, parts=parts, rows=rows, token=token, ids=ids)
+    return Part(entry=Entry.from_fields(fields), part=part, parts=parts, rows=rows, token=token, ids=ids)

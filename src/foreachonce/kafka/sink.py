@@ -5,18 +5,15 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Literal, get_args
 
-from foreachonce.entry import Entry, Found
-from foreachonce.epoch import Epoch
+from foreachonce.base import BaseSink
+from foreachonce.entry import Entry
 from foreachonce.errors import ConfigurationError
 from foreachonce.kafka.cluster import Cluster, Value
-from foreachonce.kafka.hold import look, take
 from foreachonce.kafka.ledger import PREFIX, KafkaLedger
 from foreachonce.kafka.rows import Shape, shaped
 from foreachonce.kafka.topic import require
 from foreachonce.kafka.write import Batch, write
-from foreachonce.keywords import flags, one_of, texts
-from foreachonce.recovery.prepare import Preparable
-from foreachonce.runner import run
+from foreachonce.keywords import one_of, texts
 from foreachonce.sink import OnMismatch
 from foreachonce.spark.resolve import refuse_streaming
 
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
 Path = Literal["auto", "driver", "task"]
 
 
-class KafkaSink(Preparable):
+class KafkaSink(BaseSink["DataFrame"]):
     """A foreachBatch function that writes each batch into Kafka exactly once.
 
     The records and a ledger entry with the source's offsets are one Kafka transaction, so a replay of a batch is a no-op, a
@@ -61,6 +58,8 @@ class KafkaSink(Preparable):
             at once, not at the first batch.
     """
 
+    ledger: KafkaLedger
+
     def __init__(
         self,
         bootstrap_servers: str,
@@ -79,10 +78,9 @@ class KafkaSink(Preparable):
         checkpoint: str | None = None,
         **client: Value,
     ) -> None:
-        one_of("on_mismatch", on_mismatch, get_args(OnMismatch))
+        super().__init__(stream=stream, on_mismatch=on_mismatch, heal=heal, checkpoint=checkpoint)
         one_of("path", path, get_args(Path))
-        flags(heal=heal)
-        texts(topic=topic, stream=stream, key=key, value=value, headers=headers, checkpoint=checkpoint)
+        texts(topic=topic, key=key, value=value, headers=headers)
         _whole("transactions", transactions, 1, 64)
         _whole("transaction_timeout_ms", transaction_timeout_ms, 1000, 2**31 - 1)
         if transactions > 1 and path == "driver":
@@ -92,14 +90,6 @@ class KafkaSink(Preparable):
             self.ledger.topic(stream)
         self._shape = Shape(topic, key, value, headers)
         self._transactions, self._timeout_ms, self._path = transactions, transaction_timeout_ms, path
-        self.stream: str | None = stream
-        self.on_mismatch: OnMismatch = on_mismatch
-        self.heal = heal
-        self.checkpoint: str | None = checkpoint
-
-    def __call__(self, frame: DataFrame, batch_id: int) -> None:
-        """Write one batch; this is what Spark calls."""
-        run([self], frame, batch_id)
 
     @property
     def guarantee(self) -> str:
@@ -118,28 +108,12 @@ class KafkaSink(Preparable):
     def __repr__(self) -> str:
         return f"KafkaSink({self.ledger.cluster.servers!r}, topic={self._shape.topic!r}, stream={self.stream!r})"
 
-    def head(self, epoch: Epoch) -> Found:
-        """Look at the ledger topic's end; a run that holds the stream knows it."""
-        return look(self.ledger, epoch, self._timeout_ms)
-
-    def take(self, epoch: Epoch, head: Entry | None) -> Found:
-        """Take the stream over: fence its transactional ids, and write down who holds it."""
-        return take(self.ledger, epoch, head, ids=self._transactions, timeout_ms=self._timeout_ms)
-
     def check(self, frame: DataFrame) -> DataFrame:
         """Refuse a frame whose columns are not a record's."""
         refuse_streaming(frame)
         if self._shape.topic is not None:
             _require(self.ledger.cluster, self._shape.topic)
         return shaped(frame, self._shape)
-
-    def begun(self, stream: str) -> Entry | None:
-        """The entry of an epoch of which some transactions are there."""
-        return self.ledger.unfinished(stream)
-
-    def append(self, entry: Entry) -> None:
-        """Append an entry without records."""
-        write(Batch(self.ledger, entry, None, self._timeout_ms), None, "driver", 1)
 
     def commit(self, work: DataFrame, entry: Entry) -> int | None:
         """Commit the records and the entry."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 from foreachonce.checkpoint import (
     COMPACT_INTERVAL,
-    Folder,
+    CheckpointFolder,
     by_entry,
     log_number,
     query_id,
@@ -21,8 +21,8 @@ from foreachonce.checkpoint import (
 from foreachonce.entry import Entry
 from foreachonce.errors import EpochError
 from foreachonce.position import Position, log_pointer
-from foreachonce.recovery.beginnings import lost_beginnings
 from foreachonce.recovery.goal import Goal
+from foreachonce.recovery.past import lost_beginnings
 
 Kind = Literal["new", "agrees", "missing", "damaged", "behind", "ahead", "changed", "replaced", "foreign", "other"]
 # The query can start on the checkpoint as it is.
@@ -53,7 +53,7 @@ class Diagnosis:
         return self.kind in FINE
 
 
-def diagnose(folder: Folder, goal: Goal | None, *, interval: int = COMPACT_INTERVAL) -> Diagnosis:
+def diagnose(folder: CheckpointFolder, goal: Goal | None, *, interval: int = COMPACT_INTERVAL) -> Diagnosis:
     """Compare a checkpoint with the place where the ledgers say that the query has to go on.
 
     Reads what Spark reads when it starts: the newest offsets and commit, and of a file source its log from the newest
@@ -87,13 +87,13 @@ def diagnose(folder: Folder, goal: Goal | None, *, interval: int = COMPACT_INTER
         return Diagnosis("damaged", f"{words}; {error}")
 
 
-def _query_id(folder: Folder) -> str:
+def _query_id(folder: CheckpointFolder) -> str:
     if not folder.exists("metadata"):
         raise EpochError("it lacks metadata, which names its query")
     return query_id(folder)
 
 
-def _of_no_checkpoint(folder: Folder) -> Diagnosis:
+def _of_no_checkpoint(folder: CheckpointFolder) -> Diagnosis:
     """A path that was meant to be a checkpoint's may be another folder's, which nobody wants moved."""
     names = folder.names("")
     others = [name for name in names if not name.lstrip(".").startswith(_KEPT)]
@@ -104,14 +104,14 @@ def _of_no_checkpoint(folder: Folder) -> Diagnosis:
     return Diagnosis("missing", "there is no checkpoint")
 
 
-def _is_file(folder: Folder) -> bool:
+def _is_file(folder: CheckpointFolder) -> bool:
     try:
         return folder.text("") is not None
     except EpochError:
         return True
 
 
-def _of_no_batch(folder: Folder, interval: int) -> Diagnosis:
+def _of_no_batch(folder: CheckpointFolder, interval: int) -> Diagnosis:
     """A first batch that was planned and not entered runs again: where its files are damaged, Spark does not start."""
     planned, done = (newest(folder.names(name)) for name in ("offsets", "commits"))
     try:
@@ -126,19 +126,19 @@ def _of_no_batch(folder: Folder, interval: int) -> Diagnosis:
     return Diagnosis("new", f"the ledger has no batch of this stream{finished}")
 
 
-def _compared(folder: Folder, goal: Goal, planned: int, done: int, words: str, interval: int) -> Diagnosis:
+def _compared(folder: CheckpointFolder, goal: Goal, planned: int, done: int, words: str, interval: int) -> Diagnosis:
     if done >= 0:
         read_commit(folder, done)
     position, _ = read_position(folder, planned, goal.shared)
     _check_source_logs(folder, position, interval)
     if goal.is_stateful:
         _check_state(folder, planned, done)
-    _check_beginnings(folder, goal.begun)
+    _check_beginnings(folder, goal.unfinished)
     wrong = _wrong(folder, goal, planned, position)
     return Diagnosis("changed", f"{words}; {wrong}") if wrong else Diagnosis("agrees", words)
 
 
-def _wrong(folder: Folder, goal: Goal, planned: int, position: Position) -> str | None:
+def _wrong(folder: CheckpointFolder, goal: Goal, planned: int, position: Position) -> str | None:
     """What the newest batch's rows have against the ledger, as a sink would have: None if it may go on from here."""
     settled = goal.settled(planned)
     if settled is None:
@@ -149,13 +149,13 @@ def _wrong(folder: Folder, goal: Goal, planned: int, position: Position) -> str 
     return None if alike else f"its batch {planned} holds other rows than the ledger's"
 
 
-def _check_source_logs(folder: Folder, position: Position, interval: int) -> None:
+def _check_source_logs(folder: CheckpointFolder, position: Position, interval: int) -> None:
     for source, name in position.folders.items():
         if log_pointer(position.sources[source].end) is not None:
             _check_source_log(folder, name, interval)
 
 
-def _check_source_log(folder: Folder, source: str, interval: int) -> None:
+def _check_source_log(folder: CheckpointFolder, source: str, interval: int) -> None:
     """Refuse a file source's log that is torn or has a gap: Spark reads it whole, for the files that it has seen."""
     names = folder.names(f"sources/{source}")
     found: set[int] = set()
@@ -167,7 +167,7 @@ def _check_source_log(folder: Folder, source: str, interval: int) -> None:
         raise EpochError(f"sources/{source} of the checkpoint {folder.root} lacks {', '.join(lost[:10])}")
 
 
-def _entries_in(folder: Folder, path: str) -> set[int]:
+def _entries_in(folder: CheckpointFolder, path: str) -> set[int]:
     text = folder.text(path)
     if text is None:
         raise EpochError(f"the checkpoint {folder.root} lacks {path}")
@@ -177,7 +177,7 @@ def _entries_in(folder: Folder, path: str) -> set[int]:
         raise EpochError(f"{path} of the checkpoint {folder.root} cannot be read: {error}") from None
 
 
-def _check_state(folder: Folder, planned: int, done: int) -> None:
+def _check_state(folder: CheckpointFolder, planned: int, done: int) -> None:
     is_first = planned == 0 and done < 0
     if not is_first and not folder.exists("state"):
         raise EpochError(f"the query keeps state, and {folder.root} has no folder state")
@@ -185,9 +185,9 @@ def _check_state(folder: Folder, planned: int, done: int) -> None:
         raise EpochError(f"it lacks commits/{planned - 1}, which tells the state after that batch")
 
 
-def _check_beginnings(folder: Folder, begun: Entry | None) -> None:
-    """Refuse a first batch that was begun and would run again from elsewhere; one that the sink has is skipped."""
-    lost = [] if begun is None else lost_beginnings(begun, folder)
+def _check_beginnings(folder: CheckpointFolder, unfinished: Entry | None) -> None:
+    """Refuse a first batch that was started and would run again from elsewhere; one that the sink has is skipped."""
+    lost = [] if unfinished is None else lost_beginnings(unfinished, folder)
     if lost:
         raise EpochError(f"{folder.root} lacks sources/{lost[0]}/0, which tells where its first batch starts")
 

@@ -16,13 +16,13 @@ class Standing:
     Args:
         sink: its description.
         last: the entry of its newest batch; None where the stream is new.
-        begun: the entry of a batch that was begun and not finished, where the sink knows of one: a function's intent, or an
-            epoch of several transactions. Only the same rows can finish it.
+        unfinished: the entry of a started, unfinished batch: a function's intent, or an epoch of several transactions. Only
+            the same rows may complete it.
     """
 
     sink: str
     last: Entry | None
-    begun: Entry | None = None
+    unfinished: Entry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,12 @@ class Goal:
     Args:
         query_id: the query whose batches the chain ends with.
         last: the entry of the newest batch that every sink has; None where none has one yet.
-        begun: the entry of the batch after it, where its rows are settled already: it was begun, or some sink has it.
+        unfinished: the entry of the batch after it, where its rows are settled: it was started, or some sink has it.
     """
 
     query_id: str
     last: Entry | None
-    begun: Entry | None = None
+    unfinished: Entry | None = None
 
     @property
     def batch_id(self) -> int:
@@ -51,7 +51,7 @@ class Goal:
 
     def settled(self, batch_id: int) -> Entry | None:
         """The entry of a batch, where it is one whose rows are settled, and the newest or the one after it."""
-        return next((each for each in (self.last, self.begun) if each is not None and each.batch_id == batch_id), None)
+        return next((each for each in (self.last, self.unfinished) if each is not None and each.batch_id == batch_id), None)
 
     @property
     def shared(self) -> frozenset[str]:
@@ -66,12 +66,12 @@ class Goal:
     @property
     def newest_entry(self) -> Entry | None:
         """The entry of the newest batch whose rows are settled."""
-        return self.last if self.begun is None else self.begun
+        return self.last if self.unfinished is None else self.unfinished
 
     @property
     def is_stateful(self) -> bool:
         """Whether the query keeps state."""
-        return any(entry.is_stateful for entry in (self.last, self.begun) if entry is not None)
+        return any(entry.is_stateful for entry in (self.last, self.unfinished) if entry is not None)
 
 
 def goal_of(standings: Sequence[Standing]) -> Goal | None:
@@ -82,11 +82,11 @@ def goal_of(standings: Sequence[Standing]) -> Goal | None:
     Raises:
         Mismatch: the sinks are further apart, or hold different batches: one of them was put back.
     """
-    begun = [each.begun for each in standings if each.begun is not None]
+    unfinished = [each.unfinished for each in standings if each.unfinished is not None]
     lasts = [each.last for each in standings]
     rear = min(lasts, key=_place)
     leading = [entry for entry in lasts if entry is not None and _place(entry) != _place(rear)]
-    settled = [*leading, *begun]
+    settled = [*leading, *unfinished]
     if rear is None and not settled:
         return None
     whole = [entry for entry in lasts if entry is not None and _place(entry) == _place(rear)]
@@ -116,7 +116,7 @@ def _next_is(rear: Entry | None, entry: Entry) -> bool:
 
 
 def _apart(standings: Sequence[Standing]) -> str:
-    lines = "\n".join(f"  {_told(each.last)}: {each.sink}" for each in standings)
+    lines = "\n".join(f"  {_batch_of(each.last)}: {each.sink}" for each in standings)
     return (
         "the sinks of this query are more than a batch apart, so no checkpoint goes with all of them:\n"
         f"{lines}\n"
@@ -125,5 +125,5 @@ def _apart(standings: Sequence[Standing]) -> str:
     )
 
 
-def _told(entry: Entry | None) -> str:
+def _batch_of(entry: Entry | None) -> str:
     return "no batch" if entry is None else f"batch {entry.batch_id} of query {entry.query_id}"

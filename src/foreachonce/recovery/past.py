@@ -1,13 +1,19 @@
-"""What ledger and old checkpoint together know of a query's earlier batches. Pure but for the folder's files."""
+"""What ledger and old checkpoint together know of a query's earlier batches. Pure but for the folder's files.
+
+Batch 0 starts at no offset. A Kafka source turns ``startingOffsets`` into offsets when the query first starts, and keeps
+them in ``sources/I/0``. Where that file is gone Spark asks Kafka again, and the batch may have other rows. Once there is
+a start offset the file is not read. Source: KafkaMicroBatchStream.initialOffset of Apache Spark.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from foreachonce.checkpoint import Folder, Log, by_entry, log_number, read_end, source_log_lines
+from foreachonce.checkpoint import CheckpointFolder, Log, by_entry, log_number, read_end, source_log_lines
 from foreachonce.entry import Entry
 from foreachonce.errors import EpochError
+from foreachonce.position import kafka_offsets
 from foreachonce.recovery.goal import Goal
 
 
@@ -24,7 +30,7 @@ class Past:
 
     logs: Mapping[str, Log] = field(default_factory=dict)
     offsets_before: str | None = None
-    old: Folder | None = None
+    old: CheckpointFolder | None = None
     folders: Mapping[str, str] = field(default_factory=dict)
 
     def log(self, source: str) -> Log:
@@ -44,7 +50,7 @@ class Past:
         return {number: lines for number, lines in found.items() if is_believed(number)} | dict(known)
 
 
-def past_of(goal: Goal, chain: Iterable[Entry], old: Folder | None) -> Past:
+def past_of(goal: Goal, chain: Iterable[Entry], old: CheckpointFolder | None) -> Past:
     """Collect what is known.
 
     Args:
@@ -54,7 +60,7 @@ def past_of(goal: Goal, chain: Iterable[Entry], old: Folder | None) -> Past:
     """
     logs: dict[str, dict[int, tuple[str, ...]]] = {}
     before = None
-    for entry in (*chain, *(each for each in (goal.last, goal.begun) if each is not None)):
+    for entry in (*chain, *(each for each in (goal.last, goal.unfinished) if each is not None)):
         if entry.query_id != goal.query_id:
             continue
         for source, span in entry.position.sources.items():
@@ -64,7 +70,7 @@ def past_of(goal: Goal, chain: Iterable[Entry], old: Folder | None) -> Past:
     return Past(logs, _offsets_before(goal.last, before, old), old, goal.folders)
 
 
-def _offsets_before(last: Entry | None, before: Entry | None, old: Folder | None) -> str | None:
+def _offsets_before(last: Entry | None, before: Entry | None, old: CheckpointFolder | None) -> str | None:
     if last is None or last.batch_id == 0:
         return None
     if before is not None and last.position.follows(before.position) == "equal":
@@ -72,7 +78,7 @@ def _offsets_before(last: Entry | None, before: Entry | None, old: Folder | None
     return old.text(f"offsets/{last.batch_id - 1}") if old is not None and starts_alike(last, old) else None
 
 
-def starts_alike(last: Entry, old: Folder) -> bool:
+def starts_alike(last: Entry, old: CheckpointFolder) -> bool:
     """Whether the batch before an entry's ends in a checkpoint where the entry starts."""
     try:
         return last.position.follows(read_end(old, last.batch_id - 1, last.position.shared)) == "equal"
@@ -80,7 +86,7 @@ def starts_alike(last: Entry, old: Folder) -> bool:
         return False
 
 
-def folder_log(folder: Folder, source: str) -> dict[int, tuple[str, ...]]:
+def folder_log(folder: CheckpointFolder, source: str) -> dict[int, tuple[str, ...]]:
     """A file source's log in a checkpoint, as far as it can be read; empty for another source."""
     found: dict[int, tuple[str, ...]] = {}
     for name in folder.names(f"sources/{source}"):
@@ -89,9 +95,16 @@ def folder_log(folder: Folder, source: str) -> dict[int, tuple[str, ...]]:
     return found
 
 
-def log_entries(folder: Folder, path: str) -> Log:
+def log_entries(folder: CheckpointFolder, path: str) -> Log:
     """The entries in one file of a source's log; none where it is torn, or what another kind of source remembers."""
     try:
         return by_entry(source_log_lines(folder.text(path) or ""))
     except (ValueError, EpochError):
-        return {}  # what it held is asked of the others
+        return {}  # the other files tell what it held
+
+
+def lost_beginnings(first: Entry, old: CheckpointFolder | None) -> list[str]:
+    """The folders of a batch's Kafka sources, where it starts at their beginning and nothing tells where that was."""
+    spans, folders = first.position.sources, first.position.folders
+    beginning = [folders[source] for source in folders if spans[source].start is None and kafka_offsets(spans[source].end)]
+    return [folder for folder in beginning if not (old is not None and old.exists(f"sources/{folder}/0"))]

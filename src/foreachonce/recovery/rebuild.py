@@ -19,8 +19,8 @@ from uuid import uuid4
 
 from foreachonce.checkpoint import (
     COMPACT_INTERVAL,
+    CheckpointFolder,
     CommitLog,
-    Folder,
     Log,
     OffsetLog,
     metadata_text,
@@ -32,9 +32,8 @@ from foreachonce.entry import Entry
 from foreachonce.epoch import Epoch
 from foreachonce.errors import EpochError, Mismatch
 from foreachonce.position import Position, log_pointer
-from foreachonce.recovery.beginnings import lost_beginnings
 from foreachonce.recovery.goal import Goal
-from foreachonce.recovery.past import Past, folder_log
+from foreachonce.recovery.past import Past, folder_log, lost_beginnings
 from foreachonce.recovery.state import STATE, KeptState
 
 
@@ -101,7 +100,7 @@ def begin_anew(last: Entry, past: Past, *, interval: int = COMPACT_INTERVAL) -> 
     return epoch, Rebuilt(texts, tuple(path for path in _kept(past, logs) if path != STATE))
 
 
-def begin_first(old: Folder) -> Rebuilt:
+def begin_first(old: CheckpointFolder) -> Rebuilt:
     """Make the checkpoint of a query that has finished no batch: nothing of the old one is kept but where its sources begin.
 
     Raises:
@@ -122,7 +121,7 @@ def begin_first(old: Folder) -> Rebuilt:
     return Rebuilt({"metadata": metadata_text(query)}, tuple(kept))
 
 
-def _is_file_log(old: Folder, name: str) -> bool:
+def _is_file_log(old: CheckpointFolder, name: str) -> bool:
     """Whether a source's folder is a log of files, or what is left of one; its files are found anew."""
     if folder_log(old, name):
         return True
@@ -132,7 +131,7 @@ def _is_file_log(old: Folder, name: str) -> bool:
 
 
 def _offsets(goal: Goal, past: Past) -> dict[str, str]:
-    texts = {f"offsets/{entry.batch_id}": entry.offset_log for entry in (goal.last, goal.begun) if entry is not None}
+    texts = {f"offsets/{entry.batch_id}": entry.offset_log for entry in (goal.last, goal.unfinished) if entry is not None}
     if goal.last is not None and goal.batch_id > 0:
         texts[f"offsets/{goal.batch_id - 1}"] = past.offsets_before or offsets_before(goal.last)
     return texts
@@ -146,7 +145,7 @@ def offsets_before(entry: Entry) -> str:
     ).text()
 
 
-def _commits(goal: Goal, old: Folder | None, state: KeptState | None) -> dict[str, str]:
+def _commits(goal: Goal, old: CheckpointFolder | None, state: KeptState | None) -> dict[str, str]:
     if goal.last is None:
         return {}
     found = {} if old is None else _verbatim_commits(goal, old)
@@ -156,7 +155,7 @@ def _commits(goal: Goal, old: Folder | None, state: KeptState | None) -> dict[st
     return {newest: CommitLog.after(OffsetLog.parse(goal.last.offset_log).watermark).text()} | found
 
 
-def _verbatim_commits(goal: Goal, old: Folder) -> dict[str, str]:
+def _verbatim_commits(goal: Goal, old: CheckpointFolder) -> dict[str, str]:
     """The commits of the goal's batch, and of the one before it, as far as they can be read."""
     found: dict[str, str] = {}
     for number in (goal.batch_id, goal.batch_id - 1):
@@ -203,14 +202,14 @@ def _kept(past: Past, rebuilt: Collection[str]) -> Iterator[str]:
             yield f"sources/{name}"
 
 
-def _is_whole(old: Folder, path: str) -> bool:
+def _is_whole(old: CheckpointFolder, path: str) -> bool:
     try:
         return all(old.text(each) for each in old.walk(path))
     except EpochError:
         return False
 
 
-def _refuse_lost_beginnings(first: Entry, old: Folder | None) -> None:
+def _refuse_lost_beginnings(first: Entry, old: CheckpointFolder | None) -> None:
     lost = lost_beginnings(first, old)
     if lost:
         raise Mismatch(

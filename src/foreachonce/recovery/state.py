@@ -12,12 +12,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from foreachonce.checkpoint import Folder, read_commit, read_end
+from foreachonce.checkpoint import CheckpointFolder, read_commit, read_end
 from foreachonce.entry import Entry
 from foreachonce.errors import EpochError
-from foreachonce.recovery.beginnings import lost_beginnings
 from foreachonce.recovery.goal import Goal
-from foreachonce.recovery.past import Past, starts_alike
+from foreachonce.recovery.past import Past, lost_beginnings, starts_alike
 
 STATE = "state"
 _VERSION = re.compile(r"/(\d+)(?:_[^/.]+)?\.(?:delta|snapshot|zip|changelog)(?:\.crc)?$")
@@ -43,14 +42,14 @@ def kept_state(goal: Goal, past: Past) -> KeptState | None:
         return KeptState(0, runs_again=False)
     if past.old is not None and _is_after(goal, last, past.old):
         return KeptState(last.batch_id + 1, runs_again=False)
-    if goal.begun is None and _is_before(last, past):
+    if goal.unfinished is None and _is_before(last, past):
         return KeptState(last.batch_id, runs_again=True)
     return None
 
 
-def _is_after(goal: Goal, last: Entry, old: Folder) -> bool:
+def _is_after(goal: Goal, last: Entry, old: CheckpointFolder) -> bool:
     """Whether the state after a batch is there, and the query can go on from it."""
-    can_go_on = goal.begun is not None or _is_committed(old, last.batch_id)
+    can_go_on = goal.unfinished is not None or _is_committed(old, last.batch_id)
     return can_go_on and _ends_alike(old, last) and _holds(old, last.batch_id + 1)
 
 
@@ -63,23 +62,23 @@ def _is_before(last: Entry, past: Past) -> bool:
     return (_ends_alike(past.old, last) or starts_alike(last, past.old)) and _holds(past.old, last.batch_id)
 
 
-def newer(folder: Folder, version: int) -> Iterator[str]:
+def newer(folder: CheckpointFolder, version: int) -> Iterator[str]:
     """The files of versions of the state after one of them."""
     return (path for path in folder.walk(STATE) if (found := _VERSION.search(path)) is not None and int(found[1]) > version)
 
 
-def _holds(folder: Folder, version: int) -> bool:
+def _holds(folder: CheckpointFolder, version: int) -> bool:
     return any((found := _VERSION.search(path)) is not None and int(found[1]) == version for path in folder.walk(STATE))
 
 
-def _ends_alike(old: Folder, entry: Entry) -> bool:
+def _ends_alike(old: CheckpointFolder, entry: Entry) -> bool:
     try:
         return read_end(old, entry.batch_id, entry.position.shared).follows(entry.position) == "equal"
     except EpochError:
         return False
 
 
-def _is_committed(old: Folder, batch_id: int) -> bool:
+def _is_committed(old: CheckpointFolder, batch_id: int) -> bool:
     try:
         read_commit(old, batch_id)
     except EpochError:

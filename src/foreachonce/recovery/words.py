@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from foreachonce.checkpoint import Folder
+from foreachonce.checkpoint import CheckpointFolder
 from foreachonce.errors import Mismatch
 from foreachonce.recovery.diagnosis import Diagnosis, Kind
 from foreachonce.recovery.goal import Goal
-from foreachonce.recovery.lost import Lost
+from foreachonce.recovery.source import MissingInput
 
 _WHAT: dict[Kind, str] = {
     "new": "the stream is new",
@@ -37,7 +37,7 @@ BEGUN_ANEW = (
 )
 
 
-def told(folder: Folder, found: Diagnosis, goal: Goal | None, lost: Sequence[Lost]) -> str:
+def describe(folder: CheckpointFolder, found: Diagnosis, goal: Goal | None, lost: Sequence[MissingInput]) -> str:
     """What was found and what is to be done."""
     lines = [f"{_WHAT[found.kind]}.", f"  checkpoint {folder.root}: {found.found}"]
     if goal is not None:
@@ -60,10 +60,10 @@ def _to_do(kind: Kind, goal: Goal | None) -> str:
 
 def _goal(goal: Goal) -> str:
     if goal.last is None:
-        return f"query {goal.query_id}, no batch yet; batch {goal.newest} was begun"
+        return f"query {goal.query_id}, no batch yet; batch {goal.newest} was started"
     ends = goal.last.position.ends.replace("\n", ", ")
-    begun = "" if goal.begun is None else f"; batch {goal.newest} was begun, or is in one of the sinks"
-    return f"query {goal.query_id}, batch {goal.batch_id}, which ends at {ends}{begun}"
+    settled = "" if goal.unfinished is None else f"; batch {goal.newest} was started, or is in one of the sinks"
+    return f"query {goal.query_id}, batch {goal.batch_id}, which ends at {ends}{settled}"
 
 
 def explain_expired(text: str) -> str:

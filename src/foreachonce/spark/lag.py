@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from foreachonce.offsets import records_between
-from foreachonce.position import Position
+from foreachonce.position import Position, records_between
 
 
 def behind(execution: Any, position: Position) -> dict[str, int | None]:

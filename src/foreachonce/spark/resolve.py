@@ -103,7 +103,7 @@ class _Query:
     id: str
     run_id: str
     name: str | None
-    files: cp.Files
+    files: cp.CheckpointFiles
     execution: Any = None  # Spark's own view of the running query; py4j's view of it has no types
 
     @property

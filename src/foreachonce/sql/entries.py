@@ -12,15 +12,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 from sqlalchemy.exc import IntegrityError
 
-from foreachonce.entry import Entry, Found
+from foreachonce.entry import Entry, LedgerState
 from foreachonce.errors import Conflict
-from foreachonce.position import Position
 from foreachonce.sql.schema import as_text, now, tables
 
 PAGE = 1000
 
 
-def look(connection: Connection, schema: str | None, stream: str, query_id: str, batch_id: int) -> Found:
+def look(connection: Connection, schema: str | None, stream: str, query_id: str, batch_id: int) -> LedgerState:
     """The stream's newest entry and the batch's own, in one statement over two index look-ups."""
     ledger = tables(schema).ledger
     newest = sa.select(sa.func.max(ledger.c.seq)).where(ledger.c.stream == stream).scalar_subquery()
@@ -28,7 +27,7 @@ def look(connection: Connection, schema: str | None, stream: str, query_id: str,
     rows = connection.execute(sa.select(ledger).where(ledger.c.stream == stream, (ledger.c.seq == newest) | same))
     entries = sorted((_entry(row) for row in rows), key=lambda entry: entry.seq)
     batch = [entry for entry in entries if (entry.query_id, entry.batch_id) == (query_id, batch_id)]
-    return Found(entries[-1] if entries else None, batch[0] if batch else None)
+    return LedgerState(entries[-1] if entries else None, batch[0] if batch else None)
 
 
 def head(connection: Connection, schema: str | None, stream: str) -> Entry | None:
@@ -46,7 +45,7 @@ def append(connection: Connection, schema: str | None, entry: Entry, rows: int |
     Raises:
         Conflict: the stream has an entry of that seq, or of that batch, already.
     """
-    values = epoch_values(entry) | {"rows": rows, "committed_at": now()}
+    values = values_of(entry) | {"rows": rows, "committed_at": now()}
     try:
         connection.execute(sa.insert(tables(schema).ledger), [values])
     except IntegrityError:
@@ -95,42 +94,17 @@ def streams(connection: Connection, schema: str | None) -> list[str]:
     return list(connection.execute(sa.select(ledger.c.stream).distinct().order_by(ledger.c.stream)).scalars())
 
 
-def epoch_values(entry: Entry) -> dict[str, Any]:
+def values_of(entry: Entry) -> dict[str, Any]:
     """The values of the columns that an entry and an intent have in common."""
-    return {
-        "stream": entry.stream,
-        "seq": entry.seq,
-        "query_id": entry.query_id,
-        "batch_id": entry.batch_id,
-        "run_id": entry.run_id,
-        "start_offsets": entry.position.starts,
-        "end_offsets": entry.position.ends,
-        "source_log": entry.position.source_log,
-        "offset_log": entry.offset_log,
-        "is_stateful": int(entry.is_stateful),
-        "sink": entry.sink,
-        "versions": entry.versions,
-        "decision": entry.decision,
-    }
+    fields = entry.to_fields()
+    del fields["time"]
+    fields["is_stateful"] = int(entry.is_stateful)
+    return fields
 
 
 def entry_of(row: Row[Any], *, rows: int | None, time: str) -> Entry:
     """The entry that the row of an entry or of an intent holds."""
-    return Entry(
-        stream=row.stream,
-        seq=row.seq,
-        query_id=row.query_id,
-        batch_id=row.batch_id,
-        run_id=row.run_id,
-        position=Position.restore(row.start_offsets, row.end_offsets, row.source_log),
-        offset_log=row.offset_log,
-        is_stateful=bool(row.is_stateful),
-        rows=rows,
-        time=datetime.fromisoformat(time),
-        sink=row.sink,
-        versions=row.versions,
-        decision=row.decision,
-    )
+    return Entry.from_fields({**row._mapping, "time": time}, rows=rows)
 
 
 def _entry(row: Row[Any]) -> Entry:

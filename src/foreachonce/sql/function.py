@@ -7,13 +7,11 @@ from dataclasses import replace
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any
 
+from foreachonce.base import BaseSink
 from foreachonce.doubt import Confirm, OnDoubt, settle
-from foreachonce.entry import Entry, Found
-from foreachonce.epoch import Epoch
+from foreachonce.entry import Entry
 from foreachonce.faults import Point, fault
 from foreachonce.naming import name_of_function, reference
-from foreachonce.recovery.prepare import Preparable
-from foreachonce.runner import run
 from foreachonce.sink import OnMismatch
 from foreachonce.sql import intents
 from foreachonce.sql.ledger import SqlLedger
@@ -31,7 +29,7 @@ _GUARANTEES = {
 }
 
 
-class FunctionSink(Preparable):
+class FunctionSink(BaseSink["DataFrame"]):
     """A foreachBatch function whose effects no transaction covers; see :func:`~foreachonce.exactly_once`.
 
     Args:
@@ -40,6 +38,8 @@ class FunctionSink(Preparable):
         stream, on_mismatch, heal, checkpoint: as for :class:`~foreachonce.JdbcSink`.
         in_doubt: ``"raise"``, ``"rerun"``, or a probe.
     """
+
+    ledger: SqlLedger
 
     def __init__(
         self,
@@ -53,17 +53,10 @@ class FunctionSink(Preparable):
         checkpoint: str | None,
         takes_epoch: bool,
     ) -> None:
+        super().__init__(stream=stream, on_mismatch=on_mismatch, heal=heal, checkpoint=checkpoint)
         update_wrapper(self, function)
         self._function, self._takes_epoch, self._in_doubt = function, takes_epoch, in_doubt
-        self.ledger = ledger
-        self.stream = stream
-        self.on_mismatch: OnMismatch = on_mismatch
-        self.heal = heal
-        self.checkpoint = checkpoint
-
-    def __call__(self, frame: DataFrame, batch_id: int) -> None:
-        """Run one batch; this is what Spark calls."""
-        run([self], frame, batch_id)
+        self.ledger: SqlLedger = ledger
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return reference(self) or super().__reduce_ex__(protocol)
@@ -79,25 +72,9 @@ class FunctionSink(Preparable):
     def __repr__(self) -> str:
         return f"exactly_once(ledger={shown(self.ledger.url)!r}, stream={self.stream!r})({name_of_function(self._function)})"
 
-    def head(self, epoch: Epoch) -> Found:
-        """Read the ledger."""
-        return self.ledger.look(epoch)
-
-    def take(self, epoch: Epoch, head: Entry | None) -> Found:
-        """Take the stream over."""
-        return self.ledger.take(epoch, head)
-
     def check(self, frame: DataFrame) -> DataFrame:
         """Any frame will do."""
         return frame
-
-    def begun(self, stream: str) -> Entry | None:
-        """The entry of a call that was begun and has none yet."""
-        return self.ledger.unfinished(stream)
-
-    def append(self, entry: Entry) -> None:
-        """Append an entry without a call."""
-        self.ledger.append(entry)
 
     def commit(self, work: DataFrame, entry: Entry) -> None:
         """Write the intent, call the function, append the entry."""
@@ -109,7 +86,7 @@ class FunctionSink(Preparable):
                 intents.append(connection, batch.ledger_schema, batch.entry, call.attempt)
             fault("intent-written")
             # The last moment at which a run that was paused can hear that it was replaced.
-            self.head(entry.epoch)
+            self.ledger.look(entry.epoch)
             self._function(work, entry.batch_id, *([entry.epoch] if self._takes_epoch else []))
             fault("function-called")
         with batch.writing() as connection:

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from foreachonce.entry import Entry, Intent
 from foreachonce.errors import Conflict
-from foreachonce.sql.entries import entry_of, epoch_values
+from foreachonce.sql.entries import entry_of, values_of
 from foreachonce.sql.schema import now, tables
 
 
@@ -26,7 +26,7 @@ def append(connection: Connection, schema: str | None, entry: Entry, attempt: in
     Raises:
         Conflict: that attempt is there already.
     """
-    values = epoch_values(entry) | {"attempt": attempt, "begun_at": now()}
+    values = values_of(entry) | {"attempt": attempt, "begun_at": now()}
     try:
         connection.execute(sa.insert(tables(schema).intents), [values])
     except IntegrityError:

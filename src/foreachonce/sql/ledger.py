@@ -10,7 +10,7 @@ from time import sleep
 
 from sqlalchemy.engine import URL, Connection
 
-from foreachonce.entry import Entry, Found, Intent, Run
+from foreachonce.entry import Entry, Intent, LedgerState, Run
 from foreachonce.epoch import Epoch
 from foreachonce.errors import CommitInDoubt, ConfigurationError, LedgerError, WriteFailed
 from foreachonce.keywords import texts
@@ -71,7 +71,7 @@ class SqlLedger:
         """The UUID that was made with the ledger."""
         return _identity(self.database, self.url, self.schema)
 
-    def look(self, epoch: Epoch) -> Found:
+    def look(self, epoch: Epoch) -> LedgerState:
         """The stream's newest entry and the epoch's own, in two statements after the first time in a process.
 
         Raises:
@@ -81,7 +81,7 @@ class SqlLedger:
         with self.database.reading(self.url) as connection:
             return self._look(connection, epoch)
 
-    def take(self, epoch: Epoch, head: Entry | None) -> Found:
+    def take(self, epoch: Epoch, head: Entry | None) -> LedgerState:
         """Take the stream over for the epoch's run, if ``head`` still is its newest entry; return what is there then.
 
         Raises:
@@ -163,7 +163,7 @@ class SqlLedger:
         with self.database.reading(self.url) as connection:
             return intents.newest(connection, self.schema, entry.stream, entry.seq)
 
-    def _look(self, connection: Connection, epoch: Epoch) -> Found:
+    def _look(self, connection: Connection, epoch: Epoch) -> LedgerState:
         is_held = fence.is_held(connection, self.schema, epoch.stream, epoch.run_id)
         found = entries.look(connection, self.schema, epoch.stream, epoch.query_id, epoch.batch_id)
         return found._replace(is_held=is_held)

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from sqlalchemy.engine import URL
 
-from foreachonce.entry import Entry, Found
+from foreachonce.base import TransactionSink
+from foreachonce.entry import Entry
 from foreachonce.epoch import Epoch
 from foreachonce.errors import ConfigurationError
 from foreachonce.keywords import flags, names, one_of, texts
-from foreachonce.recovery.prepare import Preparable
-from foreachonce.runner import run
 from foreachonce.sink import OnMismatch
 from foreachonce.spark.frames import backticked, fetched, few, partitions, run_tasks
 from foreachonce.spark.resolve import Resolved, refuse_streaming
@@ -40,7 +39,7 @@ Work = Sequence[Load | Statement]
 DIRECT_PARTITIONS = 4
 
 
-class JdbcSink(Preparable):
+class JdbcSink(TransactionSink["Work"]):
     """A foreachBatch function that writes each batch into a table exactly once.
 
     The rows and a ledger entry with the source's offsets are committed in one database transaction, so a replay of a batch
@@ -88,6 +87,8 @@ class JdbcSink(Preparable):
             complete: raised by the first batch of a run, before anything is written. Spark Connect does not tell the mode.
     """
 
+    ledger: SqlLedger
+
     def __init__(
         self,
         url: str,
@@ -108,15 +109,15 @@ class JdbcSink(Preparable):
         checkpoint: str | None = None,
         spark_jdbc: Mapping[str, str] | None = None,
     ) -> None:
+        super().__init__(stream=stream, on_mismatch=on_mismatch, heal=heal, checkpoint=checkpoint)
         texts(ledger_schema=ledger_schema)
         self._spark_jdbc = None if spark_jdbc is None else SparkJdbc(spark_jdbc)
         self.ledger = SqlLedger(url, schema=ledger_schema, generic=spark_jdbc is not None)
         self._database: Database = self.ledger.database
         one_of("mode", mode, get_args(Mode))
-        one_of("on_mismatch", on_mismatch, get_args(OnMismatch))
         one_of("path", path, get_args(Path))
-        texts(table=table, stream=stream, schema=schema, op=op, checkpoint=checkpoint)
-        flags(create_table=create_table, skip_unchanged=skip_unchanged, heal=heal)
+        texts(table=table, schema=schema, op=op)
+        flags(create_table=create_table, skip_unchanged=skip_unchanged)
         keys, best = names("key", key), names("order_by", order_by)
         self._target = None if table is None else Target(table, schema, mode, keys, best, skip_unchanged, op)
         if self._target is not None:
@@ -134,16 +135,7 @@ class JdbcSink(Preparable):
         if path == "staged" and not self._database.is_parallel:
             raise ConfigurationError("path='staged' needs a database that many tasks can write to; SQLite has one writer.")
         self._schema, self._create, self._path = schema, create_table, path
-        self.stream: str | None = stream
-        self.on_mismatch: OnMismatch = on_mismatch
-        self.heal = heal
-        self.checkpoint: str | None = checkpoint
         self._accepted_run: str | None = None
-
-    def __call__(self, frame: DataFrame, batch_id: int) -> None:
-        """Write one batch; this is what Spark calls."""
-        overwrites = self._target is not None and self._target.mode == "overwrite"
-        run([self], frame, batch_id, accept=self._refuse_parts if overwrites else None)
 
     @property
     def guarantee(self) -> str:
@@ -165,19 +157,13 @@ class JdbcSink(Preparable):
         how = f"{mode} by ({', '.join(key)})" if key else mode
         return f"table {self._target}, {how}"
 
-    def head(self, epoch: Epoch) -> Found:
-        """Read the ledger: two statements, after the first time in a process."""
-        return self.ledger.look(epoch)
-
-    def take(self, epoch: Epoch, head: Entry | None) -> Found:
-        """Take the stream over, and drop the staging tables that its earlier runs have left."""
-        found = self.ledger.take(epoch, head)
-        if found.is_held and self._spark_jdbc is not None:
+    def begin_run(self, epoch: Epoch) -> None:
+        """Drop the staging tables that the stream's earlier runs have left."""
+        if self._spark_jdbc is not None:
             clear(self._database, self.ledger.url, self.ledger.schema, epoch.stream)
-        elif found.is_held:
-            with self._database.writing(self.ledger.url) as connection:
-                stage.clear(connection, self.ledger.schema, epoch.stream)
-        return found
+            return
+        with self._database.writing(self.ledger.url) as connection:
+            stage.clear(connection, self.ledger.schema, epoch.stream)
 
     def check(self, frame: DataFrame) -> Work:
         """Refuse a frame that the table cannot hold; make the table where it may be made."""
@@ -191,16 +177,9 @@ class JdbcSink(Preparable):
         """What a function of three parameters gets as ``tx``."""
         return Transaction(self._load, self._schema)
 
-    def asked(self, tx: Transaction) -> Work:
-        """What a function has asked of ``tx``."""
+    def work_of(self, tx: Transaction) -> Work:
+        """What a function has collected in ``tx``."""
         return tx.steps
-
-    def begun(self, stream: str) -> None:
-        """Nothing: a batch is there or not."""
-
-    def append(self, entry: Entry) -> None:
-        """Append an entry without rows."""
-        self.ledger.append(entry)
 
     def commit(self, work: Work, entry: Entry) -> int:
         """Carry the work out and append the entry, in one transaction."""
@@ -212,11 +191,11 @@ class JdbcSink(Preparable):
             return sum(receipt.rows for receipt in run_tasks(only.frame.coalesce(1), direct(batch, only.rows)))
         return finish(batch, self._stage(batch, steps))
 
-    def _refuse_parts(self, resolved: Resolved) -> None:
-        """Refuse batches that are parts of a result: the table would hold the last of them. Looked at once a run."""
-        if self._accepted_run == resolved.query.run_id:
+    def accept(self, batch: Resolved) -> None:
+        """Refuse an overwrite by batches that are parts of a result: the table would hold the last one. Once a run."""
+        if self._target is None or self._target.mode != "overwrite" or self._accepted_run == batch.query.run_id:
             return
-        mode = resolved.output_mode
+        mode = batch.output_mode
         if mode not in ("complete", None):
             raise ConfigurationError(
                 f"table {self._target}: mode='overwrite' would keep the rows of the last batch only, for the query's output "
@@ -224,7 +203,7 @@ class JdbcSink(Preparable):
                 "write with mode='merge'. Where each batch is the whole table, let a function return it: "
                 "@exactly_once(sink) def whole(df, batch_id). Nothing was written."
             )
-        self._accepted_run = resolved.query.run_id
+        self._accepted_run = batch.query.run_id
 
     def _fetched(self, step: Load | Statement, records: int | None) -> Load | Statement | Fetched:
         """The step, with its rows where the driver carries them."""

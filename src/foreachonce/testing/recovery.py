@@ -13,7 +13,7 @@ from pyspark.errors import StreamingQueryException
 from foreachonce.errors import StateLost
 from foreachonce.faults import InjectedFault, Point
 from foreachonce.recovery.diagnosis import Kind
-from foreachonce.recovery.mend import POINTS, Repair
+from foreachonce.recovery.repair import POINTS, Repair
 from foreachonce.testing.driver import Driver, Job
 from foreachonce.testing.faults import Faults
 from foreachonce.testing.stream import FileStream, Stream, open_stream

@@ -1,4 +1,4 @@
-"""A checkpoint brought to where the ledgers say that the query has to go on.
+"""Bring a checkpoint to where the ledgers say that the query has to go on.
 
 The life of a repair:
 
@@ -20,24 +20,22 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import wraps
-from typing import ParamSpec, Protocol
+from typing import ParamSpec
 from uuid import uuid4
 
-from foreachonce._version import versions
-from foreachonce.chain import REPAIR
-from foreachonce.checkpoint import COMPACT_INTERVAL, Folder
-from foreachonce.entry import Entry, Found
+from foreachonce.checkpoint import COMPACT_INTERVAL, CheckpointFolder
+from foreachonce.entry import Decision, Entry
 from foreachonce.epoch import Epoch
 from foreachonce.errors import ConfigurationError, Conflict, Expired, ForeachOnceError, StateLost
 from foreachonce.faults import Point, fault
 from foreachonce.ledger import Ledger
 from foreachonce.recovery.diagnosis import FINE, Diagnosis, Kind, diagnose
 from foreachonce.recovery.goal import Goal, Standing, goal_of
-from foreachonce.recovery.lost import Earliest, Lost, lost_files, lost_records
 from foreachonce.recovery.past import past_of
 from foreachonce.recovery.rebuild import Rebuilt, begin_anew, begin_first, rebuild
+from foreachonce.recovery.source import Earliest, MissingInput, missing_files, missing_records
 from foreachonce.recovery.state import STATE, kept_state, newer
-from foreachonce.recovery.words import BEGUN_ANEW, explain_expired, explain_other, explain_state, told
+from foreachonce.recovery.words import BEGUN_ANEW, describe, explain_expired, explain_other, explain_state
 
 log = logging.getLogger("foreachonce")
 _P = ParamSpec("_P")
@@ -51,33 +49,24 @@ _REPAIRS = 16
 _OWN: tuple[Kind, ...] = ("behind", "ahead", "changed", "damaged")
 
 
-class Mendable(Protocol):
-    """What a repair asks of a sink."""
+@dataclass(frozen=True, slots=True)
+class LedgerStream:
+    """One stream of a query, in its ledger.
 
-    @property
-    def stream(self) -> str | None:
-        """The stream's name."""
+    Args:
+        ledger: where its entries are.
+        name: the stream's name.
+        sink: the sink's description, for entries and messages.
+    """
 
-    @property
-    def ledger(self) -> Ledger:
-        """The sink's ledger."""
-
-    def head(self, epoch: Epoch) -> Found:
-        """See :class:`~foreachonce.sink.Sink`."""
-
-    def take(self, epoch: Epoch, head: Entry | None) -> Found:
-        """See :class:`~foreachonce.sink.Sink`."""
-
-    def append(self, entry: Entry) -> None:
-        """See :class:`~foreachonce.sink.Sink`."""
-
-    def begun(self, stream: str) -> Entry | None:
-        """See :class:`~foreachonce.sink.Sink`."""
+    ledger: Ledger
+    name: str
+    sink: str
 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What a checkpoint is, and what was done to it, or would be; ``print()`` says it in words.
+    """The result of checking a checkpoint, and the repair made or planned; ``print()`` shows it in words.
 
     Args:
         checkpoint: the checkpoint's path.
@@ -85,42 +74,42 @@ class Repair:
         text: all of it, in words.
         lost: what the source no longer holds of the rows that the sink lacks.
         aside: where the old checkpoint is now; None where none was moved.
-        is_done: whether the checkpoint was mended.
+        is_done: whether the repair was made.
     """
 
     checkpoint: str
     kind: Kind
     text: str
-    lost: tuple[Lost, ...] = ()
+    lost: tuple[MissingInput, ...] = ()
     aside: str | None = None
     is_done: bool = False
 
     @property
     def is_needed(self) -> bool:
-        """Whether the checkpoint has to be mended before the query starts."""
+        """Whether the checkpoint needs a repair before the query starts."""
         return self.kind not in FINE and not self.is_done
 
     def __str__(self) -> str:
         return self.text
 
 
-def _once_more(repair: Callable[_P, Repair]) -> Callable[_P, Repair]:
+def _once_more(attempt: Callable[_P, Repair]) -> Callable[_P, Repair]:
     """Look again where a stream was further than it looked: Kafka answers a commit before it can be read."""
 
-    @wraps(repair)
+    @wraps(attempt)
     def again(*args: _P.args, **keywords: _P.kwargs) -> Repair:
         try:
-            return repair(*args, **keywords)
+            return attempt(*args, **keywords)
         except Conflict:
-            return repair(*args, **keywords)
+            return attempt(*args, **keywords)
 
     return again
 
 
 @_once_more
-def mend(
-    sinks: Sequence[Mendable],
-    folder: Folder,
+def repair(
+    streams: Sequence[LedgerStream],
+    folder: CheckpointFolder,
     *,
     dry_run: bool = False,
     accept_state_loss: bool = False,
@@ -129,16 +118,16 @@ def mend(
     running: Collection[str] = (),
     interval: int = COMPACT_INTERVAL,
 ) -> Repair:
-    """Compare a checkpoint with the ledgers of its query's sinks, and mend it where they do not agree.
+    """Compare a checkpoint with the ledgers of its query's streams, and repair it where they do not agree.
 
     Args:
-        sinks: all sinks of the query.
+        streams: all streams of the query.
         folder: the checkpoint.
-        dry_run: say what would be done, and do nothing.
+        dry_run: plan the repair without making it.
         accept_state_loss: where the state is gone, let the query read its whole source again for the state, without writing
             what the ledger has; what the source no longer holds is then missing from the state.
-        accept_data_loss: mend also where the source has lost rows that the sink lacks.
-        earliest: of the sinks' newest entries, the first offsets that Kafka still holds; where a source is Kafka's.
+        accept_data_loss: repair also where the source has lost rows that the sink lacks.
+        earliest: probes Kafka: from the streams' newest entries to the first offsets that it still holds. None: no probe.
         running: the ids of the queries that run in this process.
         interval: ``spark.sql.streaming.fileSource.log.compactInterval`` of the session that the query will run in.
 
@@ -148,66 +137,65 @@ def mend(
         Mismatch: the checkpoint is another query's, the sinks are further apart than a batch, or the ledger does not tell
             which files were read.
         Conflict, Fenced: another run went on meanwhile; the checkpoint is as it was.
-        ConfigurationError: a sink has no ``stream=``, or the query runs.
+        ConfigurationError: the query runs.
     """
-    looks = [_look(sink) for sink in sinks]
+    looks = [_look(stream) for stream in streams]
     _refuse_running(looks, running)
     folder = _after_a_crash(folder, looks, dry_run)
     goal = goal_of([look.standing for look in looks])
     found = diagnose(folder, goal, interval=interval)
     held = {} if earliest is None else earliest([look.head for look in looks if look.head is not None])
     lost = _lost(goal, found, folder, held)
-    repair = Repair(folder.root, found.kind, told(folder, found, goal, lost), lost)
+    result = Repair(folder.root, found.kind, describe(folder, found, goal, lost), lost)
     if lost and not (accept_data_loss or dry_run):
-        raise Expired(explain_expired(repair.text))
+        raise Expired(explain_expired(result.text))
     if found.is_fine:
-        return repair
+        return result
     if goal is None:
-        return repair if dry_run else _carry_out(looks, folder, repair, _Plan(None, begin_first(folder)))
+        return result if dry_run else _carry_out(looks, folder, result, _Plan(None, begin_first(folder)))
     if found.kind in ("foreign", "other"):
         raise explain_other(folder.root, found, goal)
     rear = next(look for look in looks if look.standing.last == goal.last)
     plan = _plan(rear, goal, found, folder, accept_state_loss, interval)
     if plan.anew is not None:
-        repair = replace(repair, text=f"{repair.text}\n{BEGUN_ANEW}")
-    return repair if dry_run else _carry_out(looks, folder, repair, plan)
+        result = replace(result, text=f"{result.text}\n{BEGUN_ANEW}")
+    return result if dry_run else _carry_out(looks, folder, result, plan)
 
 
-def _lost(goal: Goal | None, found: Diagnosis, folder: Folder, earliest: Earliest) -> tuple[Lost, ...]:
+def _lost(goal: Goal | None, found: Diagnosis, folder: CheckpointFolder, earliest: Earliest) -> tuple[MissingInput, ...]:
     if goal is None:
         return ()
     is_own = found.is_fine or found.kind in _OWN
-    return (*lost_records(goal, earliest), *(lost_files(goal, folder) if is_own else ()))
+    return (*missing_records(goal, earliest), *(missing_files(goal, folder) if is_own else ()))
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A sink, the newest entry of its stream, and how far it is."""
+    """A stream, its newest entry, and how far its sink is."""
 
-    sink: Mendable
-    stream: str
+    stream: LedgerStream
     head: Entry | None
     standing: Standing
 
     @property
-    def has_begun(self) -> bool:
-        """Whether a batch was begun, to which the next place in the chain belongs."""
-        return self.standing.begun is not None
+    def has_unfinished(self) -> bool:
+        """Whether a batch was started, to which the next place in the chain belongs."""
+        return self.standing.unfinished is not None
 
     @property
     def is_repaired(self) -> bool:
         """Whether nothing was written since the stream's newest repair."""
-        return self.head is not None and self.head.decision.startswith(REPAIR)
+        return self.head is not None and self.head.decision.kind == "repair"
 
 
-def _look(sink: Mendable) -> _Look:
-    stream = stream_of(sink)
-    head = sink.ledger.head(stream)
-    return _Look(sink, stream, head, Standing(str(sink), _newest_batch(sink.ledger, head), sink.begun(stream)))
+def _look(stream: LedgerStream) -> _Look:
+    ledger, name = stream.ledger, stream.name
+    head = ledger.head(name)
+    return _Look(stream, head, Standing(stream.sink, _newest_batch(ledger, head), ledger.unfinished(name)))
 
 
 def _newest_batch(ledger: Ledger, head: Entry | None) -> Entry | None:
-    """The newest entry that is no repair's; of a long chain no more is read than that takes."""
+    """The newest entry of a batch; of a long chain no more is read than needed."""
     if head is None or not head.is_repair:
         return head
     width = _REPAIRS
@@ -222,26 +210,15 @@ def _refuse_running(looks: Sequence[_Look], running: Collection[str]) -> None:
     for look in looks:
         if look.head is not None and look.head.query_id in running:
             raise ConfigurationError(
-                f"stream {look.stream!r}: its query {look.head.query_id} runs in this session; stop it before its "
-                "checkpoint is mended."
+                f"stream {look.stream.name!r}: its query {look.head.query_id} runs in this session; stop it before its "
+                "checkpoint is repaired."
             )
 
 
-def stream_of(sink: Mendable) -> str:
-    """The name under which a sink writes.
-
-    Raises:
-        ConfigurationError: it has none but its query's.
-    """
-    if sink.stream is None:
-        raise ConfigurationError(f"{sink!r} has no stream=, and without one nothing tells which ledger entries are its own.")
-    return sink.stream
-
-
-def _after_a_crash(folder: Folder, looks: Sequence[_Look], dry_run: bool) -> Folder:
+def _after_a_crash(folder: CheckpointFolder, looks: Sequence[_Look], dry_run: bool) -> CheckpointFolder:
     """The checkpoint; where a repair broke off amid its last step, the one that it has left beside is moved in."""
     mended = folder.beside(MENDED)
-    was_entered = any(look.is_repaired or look.has_begun for look in looks)
+    was_entered = any(look.is_repaired or look.has_unfinished for look in looks)
     # Of a stream without entries a repair is no entry either, and what it has written holds no batch.
     is_first = all(look.head is None for look in looks) and not mended.names("offsets")
     if folder.exists("") or not mended.exists("metadata") or not (was_entered or is_first):
@@ -264,26 +241,28 @@ class _Plan:
     anew: Epoch | None = None
 
 
-def _plan(rear: _Look, goal: Goal, found: Diagnosis, folder: Folder, accept_state_loss: bool, interval: int) -> _Plan:
+def _plan(
+    rear: _Look, goal: Goal, found: Diagnosis, folder: CheckpointFolder, accept_state_loss: bool, interval: int
+) -> _Plan:
     old = folder if found.kind in _OWN else None
-    past = past_of(goal, rear.sink.ledger.entries(rear.stream), old)
+    past = past_of(goal, rear.stream.ledger.entries(rear.stream.name), old)
     if not (goal.is_stateful or (old is not None and old.exists(STATE))):
         return _Plan(goal, rebuild(goal, past, interval=interval))
     state = kept_state(goal, past)
     if state is not None:
         return _Plan(goal, rebuild(goal, past, state=state, interval=interval))
-    if not accept_state_loss or goal.last is None or goal.begun is not None:
+    if not accept_state_loss or goal.last is None or goal.unfinished is not None:
         raise StateLost(explain_state(folder.root, found, goal))
     epoch, rebuilt = begin_anew(goal.last, past, interval=interval)
     return _Plan(goal, rebuilt, epoch)
 
 
-def _carry_out(looks: Sequence[_Look], folder: Folder, repair: Repair, plan: _Plan) -> Repair:
+def _carry_out(looks: Sequence[_Look], folder: CheckpointFolder, result: Repair, plan: _Plan) -> Repair:
     mended, aside = folder.beside(MENDED), None
     if folder.exists(""):
         aside = folder.beside(f"{ASIDE}{datetime.now(timezone.utc):%Y%m%dT%H%M%S%f}")
     where = "" if aside is None else f", the old one is in {aside.root}"
-    why = f"{REPAIR}: checkpoint {repair.kind}, {_what(plan)}{where}"
+    why = Decision("repair", f"checkpoint {result.kind}, {_what(plan)}{where}")
     mended.discard()
     try:
         _write(mended, plan.rebuilt, folder)
@@ -299,7 +278,7 @@ def _carry_out(looks: Sequence[_Look], folder: Folder, repair: Repair, plan: _Pl
     fault("checkpoint-aside")
     mended.move(folder.root)
     fault("checkpoint-mended")
-    return replace(repair, aside=None if aside is None else aside.root, is_done=True)
+    return replace(result, aside=None if aside is None else aside.root, is_done=True)
 
 
 def _what(plan: _Plan) -> str:
@@ -308,7 +287,7 @@ def _what(plan: _Plan) -> str:
     return "begun again" if plan.goal is None else f"mended to go on after batch {plan.goal.batch_id}"
 
 
-def _write(mended: Folder, rebuilt: Rebuilt, old: Folder) -> None:
+def _write(mended: CheckpointFolder, rebuilt: Rebuilt, old: CheckpointFolder) -> None:
     for path in rebuilt.kept:
         old.copy(path, mended.root)
     for path in list(newer(mended, rebuilt.state)):
@@ -317,17 +296,17 @@ def _write(mended: Folder, rebuilt: Rebuilt, old: Folder) -> None:
         mended.write(path, text)
 
 
-def _enter(look: _Look, anew: Epoch | None, why: str) -> None:
-    """Take the stream, and append the repair to its chain, unless the next place there belongs to a batch that was begun."""
-    head = look.head
-    log.info("stream %r: %s", look.stream, why)
-    if head is None or look.has_begun:
+def _enter(look: _Look, anew: Epoch | None, why: Decision) -> None:
+    """Take the stream and append the repair, unless the next place in the chain belongs to a batch that was started."""
+    head, stream = look.head, look.stream
+    log.info("stream %r: %s", stream.name, why)
+    if head is None or look.has_unfinished:
         return
-    epoch = _repair_epoch(head) if anew is None else replace(anew, stream=look.stream)
-    found = look.sink.take(epoch, head)
-    if not found.is_held or found.head != head:
-        raise Conflict(f"stream {look.stream!r}: another run goes on with it. Stop the query first; nothing was changed.")
-    look.sink.append(Entry.next(head, epoch, sink=str(look.sink), versions=versions(), decision=why))
+    epoch = _repair_epoch(head) if anew is None else replace(anew, stream=stream.name)
+    state = stream.ledger.take(epoch, head)
+    if not state.is_held or state.head != head:
+        raise Conflict(f"stream {stream.name!r}: another run goes on with it. Stop the query first; nothing was changed.")
+    stream.ledger.append(Entry.next(head, epoch, sink=stream.sink, decision=why))
 
 
 def _repair_epoch(head: Entry) -> Epoch:

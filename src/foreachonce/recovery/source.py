@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from foreachonce.checkpoint import Folder, log_number
-from foreachonce.offsets import kafka_offsets
-from foreachonce.position import log_pointer
+from foreachonce.checkpoint import CheckpointFolder, log_number
+from foreachonce.position import kafka_offsets, log_pointer
 from foreachonce.recovery.goal import Goal
 from foreachonce.recovery.past import log_entries
 
@@ -17,7 +16,7 @@ Earliest = Mapping[str, Mapping[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class MissingInput:
     """A part of a source that is gone before it was read.
 
     Args:
@@ -39,7 +38,7 @@ class Lost:
         )
 
 
-def lost_records(goal: Goal, earliest: Earliest) -> Iterator[Lost]:
+def missing_records(goal: Goal, earliest: Earliest) -> Iterator[MissingInput]:
     """The records between where the sink ends and what Kafka still holds."""
     if goal.last is None:
         return
@@ -48,21 +47,21 @@ def lost_records(goal: Goal, earliest: Earliest) -> Iterator[Lost]:
             for partition, following in sorted(partitions.items()):
                 first = earliest.get(topic, {}).get(partition, following)
                 if first > following:
-                    yield Lost(source, f"topic {topic}, partition {partition}", following, first - 1)
+                    yield MissingInput(source, f"topic {topic}, partition {partition}", following, first - 1)
 
 
-def lost_files(goal: Goal, folder: Folder) -> list[Lost]:
+def missing_files(goal: Goal, folder: CheckpointFolder) -> list[MissingInput]:
     """The files that Spark had found for batches after the sink's last, and that are deleted now.
 
     Args:
         folder: the query's own checkpoint; another's numbers its source log otherwise.
     """
     sources = _file_sources(goal).items()
-    found = (Lost(source, path) for source, after in sources for path in _paths(folder, goal.folders[source], after))
-    return [lost for lost in dict.fromkeys(found) if not folder.has(lost.what)]
+    found = (MissingInput(source, path) for source, after in sources for path in _paths(folder, goal.folders[source], after))
+    return [each for each in dict.fromkeys(found) if not folder.has(each.what)]
 
 
-def _paths(folder: Folder, source: str, after: int) -> Iterator[str]:
+def _paths(folder: CheckpointFolder, source: str, after: int) -> Iterator[str]:
     for name in folder.names(f"sources/{source}"):
         newest = log_number(name)
         if newest is not None and newest > after:

@@ -1,39 +1,48 @@
-"""``prepare()``, ``start()``, ``begin_after()``: what every foreachBatch function here can do before its query starts."""
+"""What the foreachBatch functions of this library share: the keywords of every sink, and what runs before a query starts."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, cast, get_args
 
 from foreachonce.checkpoint import COMPACT_INTERVAL, COMPACT_INTERVAL_SETTING
 from foreachonce.entry import Entry
+from foreachonce.epoch import Epoch
 from foreachonce.errors import ConfigurationError
-from foreachonce.keywords import flags, texts
+from foreachonce.keywords import flags, one_of, texts
 from foreachonce.ledger import Ledger
 from foreachonce.recovery.begin import begin_after
-from foreachonce.recovery.lost import Earliest
-from foreachonce.recovery.mend import Mendable, Repair, mend
+from foreachonce.recovery.repair import LedgerStream, Repair, repair
+from foreachonce.recovery.source import Earliest
+from foreachonce.runner import run
+from foreachonce.sink import OnMismatch, Sink, Work
 from foreachonce.spark.files import HadoopFiles
-from foreachonce.spark.resolve import is_connect
+from foreachonce.spark.resolve import Resolved, is_connect
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
     from pyspark.sql.streaming.readwriter import DataStreamWriter
 
-_BatchFunction: TypeAlias = "Callable[[DataFrame, int], None]"
+_ForeachBatch: TypeAlias = "Callable[[DataFrame, int], None]"
 Setting = str | int | float | bool
 
 
-class Preparable:
-    """A foreachBatch function whose query's checkpoint can be compared with its ledger, and mended.
+class BatchFunction(ABC):
+    """A foreachBatch function whose query's checkpoint can be compared with its ledgers, and repaired.
 
     Attributes:
-        heal: whether :meth:`start` mends the checkpoint.
+        heal: whether :meth:`start` repairs the checkpoint.
     """
 
-    heal: bool = False
+    heal: bool
+
+    @property
+    @abstractmethod
+    def sinks(self) -> Sequence[Sink[Any]]:
+        """Where its rows go."""
 
     def prepare(
         self,
@@ -47,7 +56,7 @@ class Preparable:
     ) -> Repair:
         """Bring a checkpoint to where the ledger says that the query has to go on; call it before ``start()``.
 
-        A checkpoint that is missing or damaged is written anew from the ledger; one that is older than the ledger is put
+        A checkpoint that is missing or damaged is rebuilt from the ledger; one that is older than the ledger is put
         forward; one that is newer (the sink came back from a backup) is put back, so that Spark reads again just what the
         sink lacks. The old one is moved aside, never deleted, and the repair is an entry of the ledger. Where they agree
         nothing is written.
@@ -55,16 +64,16 @@ class Preparable:
         Args:
             spark: the session that the query will run in; it reads and writes the checkpoint.
             checkpoint: the query's ``checkpointLocation``.
-            dry_run: say what would be done, and do nothing.
+            dry_run: report the repair without making it.
             accept_state_loss: where the query keeps state and it is gone, let the query read its whole source again for it,
                 without writing what the ledger has. What the source no longer holds is then missing from the state.
-            accept_data_loss: mend also where the source has lost rows that the sink lacks.
+            accept_data_loss: repair also where the source has lost rows that the sink lacks.
             kafka: the servers of the Kafka that the query reads, ``host:port`` with commas between, or settings with
                 ``bootstrap_servers`` as for :class:`~foreachonce.KafkaSink`: expired offsets are then reported, and refused,
                 before anything starts.
 
         Returns:
-            What the checkpoint was and what was done; ``print()`` says it in words.
+            What the checkpoint was and what was done; ``print()`` shows it in words.
 
         Raises:
             StateLost: the query keeps state, and the checkpoint does not hold that of the ledger's newest batch.
@@ -80,13 +89,13 @@ class Preparable:
                 "prepare() writes a checkpoint's files, which a Spark Connect session cannot: call it in a classic "
                 "session, or run `foreachonce restore` where the checkpoint is."
             )
-        return mend(
-            self._mendable(),
+        return repair(
+            [_stream_of(sink) for sink in self.sinks],
             HadoopFiles.of(spark, checkpoint),
             dry_run=dry_run,
             accept_state_loss=accept_state_loss,
             accept_data_loss=accept_data_loss,
-            earliest=None if kafka is None else partial(earliest_of, kafka),
+            earliest=None if kafka is None else partial(_earliest, kafka),
             running={str(query.id) for query in spark.streams.active},
             interval=int(spark.conf.get(COMPACT_INTERVAL_SETTING) or COMPACT_INTERVAL),
         )
@@ -103,10 +112,10 @@ class Preparable:
         """
         if self.heal:
             self.prepare(_session_of(writer), checkpoint)
-        return writer.foreachBatch(cast("_BatchFunction", self)).option("checkpointLocation", checkpoint).start()
+        return writer.foreachBatch(cast("_ForeachBatch", self)).option("checkpointLocation", checkpoint).start()
 
     def begin_after(self, ledger: Ledger, stream: str, seq: int) -> Entry:
-        """Begin this sink's stream, which is new, where another one stood after an entry: to write again, on purpose.
+        """Begin this sink's stream, which is new, where another one ended with an entry: to write again, on purpose.
 
         The stream gets a first entry that brings no rows and ends where entry ``seq`` of the other stream ends.
         :meth:`prepare`, or :meth:`start` with ``heal=True``, builds the checkpoint in a new folder, and the query writes
@@ -123,15 +132,97 @@ class Preparable:
 
         Raises:
             ConfigurationError: the other stream has no such entry; this one is not new, or its sink can hold no entry yet (a
-                Delta table that is not there).
+                Delta table that does not exist).
             Mismatch: entries are gone that tell which files the other stream had read.
             Conflict: another run has begun the stream meanwhile.
         """
         texts(stream=stream)
-        return begin_after(self._mendable(), ledger, stream, seq)
+        return begin_after([_stream_of(sink) for sink in self.sinks], ledger, stream, seq)
 
-    def _mendable(self) -> Sequence[Mendable]:
-        return [cast("Mendable", self)]
+
+class BaseSink(BatchFunction, Generic[Work]):
+    """A sink that is a foreachBatch function by itself, with the keywords that every sink has.
+
+    A subclass has a ``ledger``, a ``guarantee``, ``check`` and ``commit``, and describes itself by ``__str__``; see
+    :class:`~foreachonce.sink.Sink`.
+
+    Args:
+        stream: the pipeline's own name for its output here; it outlives checkpoints. None takes the query's name.
+        on_mismatch: what becomes of a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
+            writes it all the same, and its entry records it.
+        heal: let :meth:`start` bring the query's checkpoint to where the ledger says that it has to go on.
+        checkpoint: the query's ``checkpointLocation``; needed on Spark Connect only.
+
+    Raises:
+        ConfigurationError: a keyword is out of range; raised at once, not at the first batch.
+    """
+
+    ledger: Ledger
+
+    def __init__(self, *, stream: str | None, on_mismatch: OnMismatch, heal: bool, checkpoint: str | None) -> None:
+        one_of("on_mismatch", on_mismatch, get_args(OnMismatch))
+        texts(stream=stream, checkpoint=checkpoint)
+        flags(heal=heal)
+        self.stream: str | None = stream
+        self.on_mismatch: OnMismatch = on_mismatch
+        self.heal = heal
+        self.checkpoint: str | None = checkpoint
+
+    def __call__(self, frame: DataFrame, batch_id: int) -> None:
+        """Write one batch; this is what Spark calls."""
+        run([self], frame, batch_id, accept=self.accept)
+
+    @property
+    def sinks(self) -> Sequence[BaseSink[Work]]:
+        """The sink itself."""
+        return (self,)
+
+    @property
+    @abstractmethod
+    def guarantee(self) -> str:
+        """What holds for the rows, in words that a user can check."""
+
+    def accept(self, batch: Resolved) -> None:
+        """Refuse a query whose batches the sink cannot keep its promise for. Called before any ledger is read."""
+
+    def begin_run(self, epoch: Epoch) -> None:
+        """The epoch's run has just taken the stream: drop what earlier runs left, and what was cached for them."""
+
+    @abstractmethod
+    def check(self, frame: DataFrame) -> Work:
+        """Refuse a frame that the sink cannot hold; see :class:`~foreachonce.sink.Sink`."""
+
+    @abstractmethod
+    def commit(self, work: Work, entry: Entry) -> int | None:
+        """Commit the work and the entry together; see :class:`~foreachonce.sink.Sink`."""
+
+
+class TransactionSink(BaseSink[Work]):
+    """A sink that a function of three parameters can write through a ``tx``."""
+
+    @abstractmethod
+    def transaction(self) -> Any:
+        """What the function gets as ``tx``."""
+
+    @abstractmethod
+    def work_of(self, tx: Any) -> Work:
+        """What the function has collected in ``tx`` for this sink."""
+
+
+class SinkGroup(ABC):
+    """Several sinks that one function of three parameters writes through one ``tx``."""
+
+    sinks: Sequence[TransactionSink[Any]]
+
+    @abstractmethod
+    def transaction(self) -> Any:
+        """What the function gets as ``tx``."""
+
+
+def _stream_of(sink: Sink[Any]) -> LedgerStream:
+    if sink.stream is None:
+        raise ConfigurationError(f"{sink!r} has no stream=, and without one nothing tells which ledger entries are its own.")
+    return LedgerStream(sink.ledger, sink.stream, str(sink))
 
 
 def _session_of(writer: DataStreamWriter) -> SparkSession:
@@ -142,8 +233,8 @@ def _session_of(writer: DataStreamWriter) -> SparkSession:
     return SparkSession.active() if own is None else own
 
 
-def earliest_of(kafka: str | Mapping[str, Setting], heads: Sequence[Entry]) -> Earliest:
-    """The first offsets that Kafka still holds of the topics that the newest entries name."""
+def _earliest(kafka: str | Mapping[str, Setting], heads: Sequence[Entry]) -> Earliest:
+    """Kafka's probe, which recovery is given: its client is an extra."""
     from foreachonce.kafka.source import earliest
 
     return earliest(heads, {"bootstrap_servers": kafka} if isinstance(kafka, str) else kafka)
