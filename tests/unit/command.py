@@ -13,12 +13,12 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from foreachonce import Entry, SqlLedger
-from foreachonce.checkpoint.local import LocalFolder
+from foreachonce.checkpoint.local import LocalCheckpoint
 from foreachonce.cli.commands import app
 from foreachonce.recovery.goal import Standing, goal_of
 from foreachonce.recovery.past import past_of
 from foreachonce.recovery.rebuild import rebuild
-from foreachonce.sql.entries import epoch_values
+from foreachonce.sql.entries import values_of
 from foreachonce.sql.schema import as_text, tables
 
 START = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
@@ -45,7 +45,7 @@ def fill(url: str, *entries: Entry) -> SqlLedger:
     """Put entries into a database's ledger as they are, with their times."""
     ledger = SqlLedger(url)
     _ = ledger.identity
-    rows = [epoch_values(each) | {"rows": each.rows, "committed_at": as_text(each.time)} for each in entries]
+    rows = [values_of(each) | {"rows": each.rows, "committed_at": as_text(each.time)} for each in entries]
     with ledger.database.writing(ledger.url) as connection:
         connection.execute(sa.insert(tables(None).ledger), rows)
     return ledger
@@ -56,7 +56,7 @@ def checkpoint_after(folder: Path, *entries: Entry) -> Path:
     goal = goal_of([Standing("a sink", entries[-1])])
     assert goal is not None
     for path, text in rebuild(goal, past_of(goal, entries, None)).texts.items():
-        LocalFolder(str(folder)).write(path, text)
+        LocalCheckpoint(str(folder)).write(path, text)
     return folder
 
 

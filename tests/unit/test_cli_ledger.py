@@ -11,7 +11,7 @@ from foreachonce import SqlLedger
 from foreachonce.cli.ledger import newest
 from foreachonce.cli.spans import short
 from foreachonce.cli.timeline import steps
-from foreachonce.fields import entry_of
+from foreachonce.entry import Decision, Entry, Parts
 from foreachonce.position import Position, SourceSpan
 from tests.unit.builders import chain, entry, files, kafka, position
 from tests.unit.command import fill, run, timed, told
@@ -64,7 +64,7 @@ def test_json_holds_every_field_verbatim(sqlite_url):
     (written,) = timed([entry(position=position, offset_log='v1\n{"conf": {}}\n' + "x" * 500)], 0)
     fill(sqlite_url, written)
     (shown,) = told("ledger", "show", "s", "--ledger", sqlite_url)
-    assert entry_of(shown, shown["rows"]) == written
+    assert Entry.from_fields(shown, rows=shown["rows"]) == written
 
 
 def test_last_entries_are_those_and_know_the_one_before(sqlite_url):
@@ -122,8 +122,12 @@ def test_entry_that_follows_a_repair_is_timed_from_the_batch_before(entries):
 
 
 def test_doubts_and_epochs_that_were_passed_are_marked():
-    decisions = ["in_doubt=rerun", "write; 1 of 2 transactions", "repair: begun anew"]
-    found = steps(replace(each, decision=decision) for each, decision in zip(chain(1, 2, 3), decisions, strict=True))
+    settled, passed, anew = chain(1, 2, 3)
+    found = steps([
+        replace(settled, decision=Decision("in_doubt", "rerun")),
+        replace(passed, parts=Parts(1, 2)),
+        replace(anew, decision=Decision("repair", "begun anew")),
+    ])  # fmt: skip
     assert [step.marks for step in found] == [("doubt",), ("unfinished",), ("repair",)]
 
 

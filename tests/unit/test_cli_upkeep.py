@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from foreachonce.fields import entry_of
+from foreachonce.entry import Entry
 from tests.unit.builders import chain, entry, files
 from tests.unit.command import fill, run, timed, told
 
 
 def read(line: str):
     fields = json.loads(line)
-    return entry_of(fields, fields["rows"])
+    return Entry.from_fields(fields, rows=fields["rows"])
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_exported_entries_come_back_as_they_were(entries, sqlite_url, tmp_path):
 
 
 def test_export_as_json_is_one_array(entries, sqlite_url):
-    assert [entry_of(each, each["rows"]) for each in told("export", "s", "--ledger", sqlite_url)] == entries
+    assert [Entry.from_fields(each, rows=each["rows"]) for each in told("export", "s", "--ledger", sqlite_url)] == entries
 
 
 def test_export_that_fails_leaves_the_old_file(entries, sqlite_url, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from foreachonce.cli.proof import Proof
+from foreachonce.entry import Decision, Parts
 from foreachonce.sql import intents
 from tests.unit.builders import chain, entry
 from tests.unit.command import fill, run, timed, told
@@ -66,7 +67,7 @@ def test_pruned_beginning_is_said_and_no_break(sqlite_url):
 
 
 def test_entries_that_somebody_forced_are_said(sqlite_url):
-    forced = replace(GAP[2], decision="on_mismatch=write: ahead")
+    forced = replace(GAP[2], decision=Decision("on_mismatch", "ahead"))
     fill(sqlite_url, *GAP[:2], forced)
     found = told("verify", "s", "--ledger", sqlite_url)
     assert (found["proven"], found["forced"]) == (True, [2])
@@ -76,11 +77,11 @@ def test_entries_that_somebody_forced_are_said(sqlite_url):
 
 def test_rows_that_are_not_told_and_epochs_that_lack_transactions_are_said():
     proof = Proof()
-    entries = [replace(CHAIN[0], rows=None), replace(CHAIN[1], decision="write; 1 of 2 transactions")]
+    entries = [replace(CHAIN[0], rows=None), replace(CHAIN[1], parts=Parts(1, 2))]
     assert list(proof.watch(entries)) == entries
     lines = "\n".join(proof.lines())
     assert "1 batch of them: rows are not told." in lines
-    assert "Seq 1 was passed unfinished" in lines
+    assert "Seq 1 was passed unfinished (1 of 2 transactions)" in lines
     assert list(Proof().lines()) == ["There is no entry, so there is nothing to prove."]
 
 

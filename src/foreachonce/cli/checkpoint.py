@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -16,15 +15,14 @@ from foreachonce.checkpoint import COMPACT_INTERVAL, COMPACT_INTERVAL_SETTING, C
 from foreachonce.checkpoint.local import LocalCheckpoint
 from foreachonce.cli import output
 from foreachonce.cli.options import LEDGER, Address, Checkpoint, Client, Conf, Json, Packages, Prefix, Schema, Source, Stream
-from foreachonce.cli.place import PASSWORD, PREFIX, DeltaPlace, Place, SqlPlace, is_local, place_of, source_settings
+from foreachonce.cli.place import PASSWORD, PREFIX, DeltaPlace, Place, SqlPlace, earliest_of, is_local, place_of, stream_at
 from foreachonce.cli.reading import SPARKS_SECRETS, no_entry, spark
 from foreachonce.cli.settings import is_hidden, refuse_plain_secrets, settings
 from foreachonce.delta.spark import PACKAGE
 from foreachonce.errors import ConfigurationError, EpochError, Expired, Mismatch, StateLost
 from foreachonce.ledger import Ledger
 from foreachonce.recovery.diagnosis import newest
-from foreachonce.recovery.prepare import earliest_of
-from foreachonce.recovery.repair import Mendable, Repair, mend
+from foreachonce.recovery.repair import LedgerStream, Repair, repair
 from foreachonce.recovery.words import explain_expired
 
 STATE, DATA = "--accept-state-loss", "--accept-data-loss"
@@ -50,27 +48,27 @@ class Case:
             raise ConfigurationError("--checkpoint holds a password; give it to Spark by --conf NAME=env:NAME.")
 
     @contextmanager
-    def opened(self, *, writes: bool) -> Iterator[tuple[Mendable, CheckpointFolder]]:
+    def opened(self, *, writes: bool) -> Iterator[tuple[LedgerStream, CheckpointFolder]]:
         """The stream and the checkpoint's folder; a Spark session runs meanwhile where either needs one."""
         is_here = is_local(self.checkpoint)
         with ExitStack() as stack:
             if not is_here or self.place.reads_by_spark or (writes and self.place.writes_by_spark):
                 stack.enter_context(spark(self.place, self.packages, self.conf))
-            sink = self.place.mendable(self.stream)
+            sink = stream_at(self.place, self.stream)
             yield sink, LocalCheckpoint(self.checkpoint) if is_here else _elsewhere(self.checkpoint)
 
     def mend(
         self,
-        sink: Mendable,
+        sink: LedgerStream,
         folder: CheckpointFolder,
         *,
         dry_run: bool,
         accept_state_loss: bool = False,
         accept_data_loss: bool = False,
     ) -> Repair:
-        """See :func:`~foreachonce.recovery.repair.mend`."""
-        earliest = None if self.kafka is None else partial(earliest_of, source_settings(self.kafka, self.client))
-        return mend(
+        """See :func:`~foreachonce.recovery.repair.repair`."""
+        earliest = None if self.kafka is None else earliest_of(self.kafka, self.client)
+        return repair(
             [sink],
             folder,
             dry_run=dry_run,
@@ -209,30 +207,30 @@ def restore(
     raise typer.Exit(0 if not done.is_needed else 2 if done.lost and not accept_data_loss else 1)
 
 
-def _find(case: Case, sink: Mendable, folder: CheckpointFolder) -> Finding:
+def _find(case: Case, sink: LedgerStream, folder: CheckpointFolder) -> Finding:
     unknown = _unknown(case, sink, folder)
     if unknown is not None:
         return Finding("new", None, unknown)
     try:
-        repair = case.mend(sink, folder, dry_run=True)
+        plan = case.mend(sink, folder, dry_run=True)
     except StateLost as error:
         return Finding("StateLost", None, f"{error}{_decided(case, STATE)}", case.command(STATE))
     except Mismatch as error:
         return Finding("Mismatch", None, str(error))
-    lost, text = list(map(str, repair.lost)), f"{repair.text}{_begun(case, sink)}"
-    if lost and repair.is_needed:
+    lost, text = list(map(str, plan.lost)), f"{plan.text}{_begun(case, sink)}"
+    if lost and plan.is_needed:
         return Finding("Expired", None, f"{explain_expired(text)}{_decided(case, DATA)}", case.command(DATA), lost)
     if lost:
         return Finding("Expired", None, explain_expired(text), None, lost)
-    if not repair.is_needed:
-        return Finding(repair.kind, True, text)
+    if not plan.is_needed:
+        return Finding(plan.kind, True, text)
     command = case.command()
-    return Finding(repair.kind, False, f"{text}\n  The command that does it:\n{command}{case.lacks}", command)
+    return Finding(plan.kind, False, f"{text}\n  The command that does it:\n{command}{case.lacks}", command)
 
 
-def _begun(case: Case, sink: Mendable) -> str:
+def _begun(case: Case, sink: LedgerStream) -> str:
     """A call in doubt stops a query that starts on the best of checkpoints."""
-    begun = sink.begun(case.stream) if isinstance(case.place, SqlPlace) else None
+    begun = sink.ledger.unfinished(case.stream) if isinstance(case.place, SqlPlace) else None
     if begun is None:
         return ""
     return (
@@ -241,10 +239,10 @@ def _begun(case: Case, sink: Mendable) -> str:
     )
 
 
-def _unknown(case: Case, sink: Mendable, folder: CheckpointFolder) -> str | None:
+def _unknown(case: Case, sink: LedgerStream, folder: CheckpointFolder) -> str | None:
     """What is to be said of a stream of which the ledger has nothing: its name may be spelt wrong. None where it has."""
     stream = case.stream
-    if sink.ledger.head(stream) is not None or sink.begun(stream) is not None:
+    if sink.ledger.head(stream) is not None or sink.ledger.unfinished(stream) is not None:
         return None
     text = f"{no_entry(sink.ledger, case.place, stream)}\n"
     own, done = _streams_of(folder, sink.ledger), newest(folder.names("commits"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,12 +15,12 @@ from sqlalchemy.engine import URL
 from foreachonce.cli.settings import refuse_plain_secrets, settings
 from foreachonce.delta.place import check_place, is_path
 from foreachonce.delta.place import shown as shown_place
-from foreachonce.entry import Entry, Found
-from foreachonce.epoch import Epoch
+from foreachonce.entry import Entry
 from foreachonce.errors import ConfigurationError, LedgerError
 from foreachonce.kafka.cluster import is_secret
 from foreachonce.ledger import Ledger
-from foreachonce.recovery.repair import Mendable
+from foreachonce.recovery.repair import LedgerStream
+from foreachonce.recovery.source import Earliest
 from foreachonce.sql.ledger import SqlLedger
 from foreachonce.sql.url import DRIVERS, parse_url, shown
 
@@ -60,8 +60,6 @@ class Place(Protocol):
             LedgerError: there is none.
         """
 
-    def mendable(self, stream: str) -> Mendable:
-        """A stream of the ledger as a repair needs it."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +100,6 @@ class SqlPlace:
             )
         return ledger
 
-    def mendable(self, stream: str) -> Mendable:
-        """A stream of the ledger as a repair needs it."""
-        return SqlStream(self.ledger(), stream)
 
 
 @dataclass(frozen=True)
@@ -140,12 +135,6 @@ class DeltaPlace:
             )
         return ledger
 
-    def mendable(self, stream: str) -> Mendable:
-        """A stream of the ledger as a repair needs it."""
-        from foreachonce import DeltaSink
-
-        self.ledger()
-        return DeltaSink(self.place, stream=stream)
 
 
 @dataclass(frozen=True)
@@ -185,40 +174,9 @@ class KafkaPlace:
 
         return KafkaLedger(self.servers, ledger_prefix=self.prefix, **self.client)
 
-    def mendable(self, stream: str) -> Mendable:
-        """A stream of the ledger as a repair needs it."""
-        require_client()
-        from foreachonce.kafka.sink import KafkaSink
-
-        keywords: dict[str, str] = {**self.client, "ledger_prefix": self.prefix}
-        return KafkaSink(self.servers, stream=stream, **keywords)  # type: ignore[arg-type]  # settings are the client's own
-
-
-class SqlStream:
-    """A stream of a database's ledger, without its table: who repairs a checkpoint needs no right to the writer's tables."""
-
-    def __init__(self, ledger: SqlLedger, stream: str) -> None:
-        self.ledger = ledger
-        self.stream: str | None = stream
-
-    def __str__(self) -> str:
-        return f"{shown(self.ledger.url)}, by the command foreachonce"
-
-    def head(self, epoch: Epoch) -> Found:
-        """See :class:`~foreachonce.sink.Sink`."""
-        return self.ledger.look(epoch)
-
-    def take(self, epoch: Epoch, head: Entry | None) -> Found:
-        """See :class:`~foreachonce.sink.Sink`."""
-        return self.ledger.take(epoch, head)
-
-    def begun(self, stream: str) -> Entry | None:
-        """A function's call that was begun; a sink's batch is there or not."""
-        return self.ledger.unfinished(stream)
-
-    def append(self, entry: Entry) -> None:
-        """See :class:`~foreachonce.sink.Sink`."""
-        self.ledger.append(entry)
+def stream_at(place: Place, stream: str) -> LedgerStream:
+    """A stream of the ledger as a repair needs it."""
+    return LedgerStream(place.ledger(), stream, f"{place.shown}, by the command foreachonce")
 
 
 def place_of(address: str, schema: str | None = None, prefix: str = PREFIX, client: Sequence[str] = ()) -> Place:
@@ -280,10 +238,13 @@ def client_settings(pairs: Sequence[str]) -> dict[str, str]:
     return {name.replace(".", "_"): value for name, value in settings("--client", pairs).items()}
 
 
-def source_settings(servers: str, client: Sequence[str]) -> Mapping[str, str]:
-    """The settings by which a Kafka source is asked."""
+def earliest_of(servers: str, client: Sequence[str]) -> Callable[[Sequence[Entry]], Earliest]:
+    """The probe of a Kafka source's first offsets."""
     require_client()
-    return {"bootstrap_servers": servers, **client_settings(client)}
+    from foreachonce.kafka.source import earliest
+
+    given = {"bootstrap_servers": servers, **client_settings(client)}
+    return lambda heads: earliest(heads, given)
 
 
 def require_client() -> None:

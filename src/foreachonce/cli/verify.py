@@ -93,7 +93,7 @@ def verify(
         names = [(schema, name) for name in table or ()]
         _refuse_unknown_tables(view, names)
         deque(proof.watch(view.entries(stream)), maxlen=0)
-        begun = place.mendable(stream).begun(stream)
+        begun = view.unfinished(stream)
         compared = _compare(place, view, proof, stream, names, count_rows)
     is_well = proof.is_proven and compared.is_well
     lines = [*proof.lines(), *_begun(begun), compared.text, NOT_PROVEN]
