@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 from foreachonce.entry import Entry, LedgerState
 from foreachonce.epoch import Epoch
 from foreachonce.errors import CommitInDoubt, Conflict, Fenced
 from foreachonce.kafka.history import History
-from foreachonce.kafka.ledger import KafkaLedger
 from foreachonce.kafka.record import Taken
 from foreachonce.kafka.topic import make, reading
 from foreachonce.kafka.writer import Writer
+
+if TYPE_CHECKING:
+    from foreachonce.kafka.ledger import KafkaLedger
 
 
 @dataclass

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from foreachonce.entry import Entry, Parts
+from foreachonce.entry import Entry, LedgerState, Parts
+from foreachonce.epoch import Epoch
 from foreachonce.errors import ConfigurationError
 from foreachonce.kafka.cluster import Cluster, Value, cluster
 from foreachonce.kafka.history import History
+from foreachonce.kafka.hold import look, take
 from foreachonce.kafka.topic import LONGEST, name, reading, stream_of, topics
+from foreachonce.kafka.write import Batch, write
 
 PREFIX = "foreachonce."
 
@@ -30,7 +33,16 @@ class KafkaLedger:
         LedgerError: by every method, where a ledger topic holds what is none of this library's.
     """
 
-    def __init__(self, bootstrap_servers: str, *, ledger_prefix: str = PREFIX, **client: Value) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        *,
+        ledger_prefix: str = PREFIX,
+        transactions: int = 1,
+        transaction_timeout_ms: int = 900_000,
+        **client: Value,
+    ) -> None:
+        self.transactions, self.timeout_ms = transactions, transaction_timeout_ms
         self.cluster: Cluster = cluster(bootstrap_servers, client)
         self.prefix = check_prefix(ledger_prefix)
 
@@ -65,6 +77,18 @@ class KafkaLedger:
                 yield written.entry
             elif written is not epochs[-1]:
                 yield replace(written.entry, parts=Parts(len(written.done), written.parts))
+
+    def look(self, epoch: Epoch) -> LedgerState:
+        """Read the topic's end; a run that holds the stream knows it."""
+        return look(self, epoch, self.timeout_ms)
+
+    def take(self, epoch: Epoch, head: Entry | None) -> LedgerState:
+        """Fence the stream's transactional ids, and record who holds it."""
+        return take(self, epoch, head, ids=self.transactions, timeout_ms=self.timeout_ms)
+
+    def append(self, entry: Entry) -> None:
+        """Append an entry without records."""
+        write(Batch(self, entry, None, self.timeout_ms), None, "driver", 1)
 
     def unfinished(self, stream: str) -> Entry | None:
         """The entry of the newest epoch, where some of its transactions are missing."""

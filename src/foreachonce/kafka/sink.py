@@ -85,7 +85,13 @@ class KafkaSink(BaseSink["DataFrame"]):
         _whole("transaction_timeout_ms", transaction_timeout_ms, 1000, 2**31 - 1)
         if transactions > 1 and path == "driver":
             raise ConfigurationError("path='driver' writes one transaction; leave transactions= out.")
-        self.ledger = KafkaLedger(bootstrap_servers, ledger_prefix=ledger_prefix, **client)
+        self.ledger = KafkaLedger(
+            bootstrap_servers,
+            ledger_prefix=ledger_prefix,
+            transactions=transactions,
+            transaction_timeout_ms=transaction_timeout_ms,
+            **client,
+        )
         if stream is not None:
             self.ledger.topic(stream)
         self._shape = Shape(topic, key, value, headers)

@@ -13,7 +13,6 @@ from foreachonce.errors import CommitInDoubt, Conflict, ForeachOnceError
 from foreachonce.faults import Point, fault
 from foreachonce.kafka.history import History
 from foreachonce.kafka.hold import Held, held, keep, read, refuse_others
-from foreachonce.kafka.ledger import KafkaLedger
 from foreachonce.kafka.record import Part
 from foreachonce.kafka.rows import PART, send, split
 from foreachonce.kafka.topic import wait_until_settled
@@ -23,6 +22,8 @@ from foreachonce.spark.frames import Receipt, Task, exhaust, fetched, few, run_t
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
+
+    from foreachonce.kafka.ledger import KafkaLedger
 
 # How an error ends that is true of a whole batch.
 NOTHING = " Nothing was written."
