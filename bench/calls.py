@@ -11,11 +11,13 @@ from collections import Counter
 from pathlib import Path
 from types import FrameType
 
+from pyspark.sql import DataFrame
+
 import foreachonce
 from bench.place import Bench, session
 from foreachonce import JdbcSink
-from foreachonce.testing.postgres import database, postgres
 from foreachonce.testing.stream import FileStream
+from tests.servers.postgres import database, postgres
 
 ROOT = str(Path(foreachonce.__file__).parent) + "/"
 BATCHES = 5
@@ -32,7 +34,7 @@ def counted(bench: Bench) -> Counter[tuple[str, str]]:
         if event == "call" and frame.f_code.co_filename.startswith(ROOT):
             calls[frame.f_code.co_filename.removeprefix(ROOT), frame.f_code.co_qualname] += 1
 
-    def batch(frame, batch_id):  # type: ignore[no-untyped-def]  # a foreachBatch function
+    def batch(frame: DataFrame, batch_id: int) -> None:
         calls.clear()
         sys.setprofile(watch)
         try:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from foreachonce import JdbcSink
-from foreachonce.checkpoint.local import LocalFolder
+from foreachonce.checkpoint.local import LocalCheckpoint
 from foreachonce.errors import ConfigurationError, EpochError
 from foreachonce.spark.files import HadoopFiles
 from foreachonce.testing.stream import open_stream
@@ -54,7 +54,7 @@ class TestHadoop(FolderContract):
         return Path("/" + folder.root.removeprefix(STORE).removeprefix("file:").lstrip("/"), path)
 
     def test_checksums_of_hadoop_are_understood_without_it(self, folder):
-        local = LocalFolder(str(self.on_disk(folder, "")))
+        local = LocalCheckpoint(str(self.on_disk(folder, "")))
         for size in (0, 1, 512, 513, len(ENTRY)):
             folder.write("sources/0/0", ENTRY[:size])
             assert local.text("sources/0/0") == ENTRY[:size]
@@ -65,7 +65,7 @@ class TestHadoop(FolderContract):
         assert folder.text("sources/0/0") == "v1"
 
     def test_bytes_that_are_no_text_are_damage(self, folder):
-        local = LocalFolder(str(self.on_disk(folder, "")))
+        local = LocalCheckpoint(str(self.on_disk(folder, "")))
         local.write("offsets/0", "v1")
         self.on_disk(folder, "offsets/0").write_bytes(b"v1\n\xff\xfe")
         with pytest.raises(EpochError, match=r"offsets/0 .* is damaged"):

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from foreachonce import JdbcSink
 from foreachonce.checkpoint import CommitLog, OffsetLog, by_entry, source_log_lines
-from foreachonce.checkpoint.local import LocalFolder
+from foreachonce.checkpoint.local import LocalCheckpoint
 from foreachonce.testing.recovery import start
 from foreachonce.testing.stream import SCHEMA, FileStream
 from tests.unit.builders import FakeFolder
@@ -60,7 +60,7 @@ def test_log_goes_with_the_interval_of_the_session(stream, sink, database, set_t
     set_to(fileSource_log_compactInterval=2)
     stream.feed(*([number] for number in range(5)))
     start(stream, sink)
-    real, model = LocalFolder(str(stream.checkpoint)), Query(FakeFolder(), interval=2).run(*[1] * 5).folder
+    real, model = LocalCheckpoint(str(stream.checkpoint)), Query(FakeFolder(), interval=2).run(*[1] * 5).folder
     for path in ("offsets", "commits", "sources", "sources/0"):
         assert real.names(path) == model.names(path)
     assert [entries(real, name) for name in real.names("sources/0")] == [
@@ -78,7 +78,7 @@ def test_log_goes_with_the_interval_of_the_session(stream, sink, database, set_t
 def test_named_sources_and_the_newest_formats(spark, tmp_path, sink, database, set_to):
     set_to(queryEvolution_enableSourceEvolution=True, queryEvolution_enableSinkEvolution=True, offsetLog_formatVersion=2)
     orders, clicks = FileStream(spark, tmp_path / "orders"), FileStream(spark, tmp_path / "clicks")
-    folder = LocalFolder(str(orders.checkpoint))
+    folder = LocalCheckpoint(str(orders.checkpoint))
 
     def run() -> None:
         both = [
@@ -122,7 +122,7 @@ def test_source_that_the_query_uses_twice(stream, sink, database):
     stream.lose_checkpoint()
     stream.feed([6, 7, 8])
     start(stream, sink, change=both)
-    assert LocalFolder(str(stream.checkpoint)).names("sources") == ["0"]
+    assert LocalCheckpoint(str(stream.checkpoint)).names("sources") == ["0"]
     assert rows(database) == [(number,) for number in (2, 3, 4, 6, 6, 6, 6, 8)]
 
 
@@ -162,7 +162,7 @@ def test_state_of_batches_that_were_taken_back_is_not_loaded(stream, sink, datab
     set_to(stateStore_minDeltasForSnapshot=100)
     stream.feed([4], [5])
     start(stream, sink, limit=2, change=distinct)
-    assert LocalFolder(str(stream.checkpoint)).names("commits")[-1] == "3"
+    assert LocalCheckpoint(str(stream.checkpoint)).names("commits")[-1] == "3"
     stream.feed([4, 5], [6])
     start(stream, sink, change=distinct)
     assert rows(database) == [(number,) for number in range(7)]

@@ -10,10 +10,18 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from foreachonce.entry import Entry
+from foreachonce.entry import Decision, Entry
 from foreachonce.epoch import Epoch
 from foreachonce.errors import EpochError, SinkUnavailable
 from foreachonce.position import Position, SourceSpan
+from foreachonce.recovery.repair import LedgerStream, Repair, repair
+
+
+def mend(sinks, folder, **keywords) -> Repair:
+    """Repair a checkpoint for the streams of some sinks, as their ``prepare`` does."""
+    streams = [LedgerStream(sink.ledger, sink.stream, str(sink)) for sink in sinks]
+    return repair(streams, folder, **keywords)
+
 
 Disk: TypeAlias = "dict[str, str]"
 
@@ -66,9 +74,11 @@ def epoch(start: int | None = None, end: int = 1, **changed: Any) -> Epoch:
 
 
 def entry(start: int | None = None, end: int = 1, **changed: Any) -> Entry:
-    """The entry of :func:`epoch`, the first of its stream."""
-    made = Entry.next(None, epoch(start, end), sink="a sink", versions="foreachonce 1, pyspark 4", decision="write")
-    return replace(made, **{"rows": 1, **changed})
+    """The entry of :func:`epoch`, the first of its stream; a decision may be given as its text."""
+    if isinstance(changed.get("decision"), str):
+        changed["decision"] = Decision.parse(changed["decision"])
+    made = Entry.next(None, epoch(start, end), sink="a sink")
+    return replace(made, **{"rows": 1, "versions": "foreachonce 1, pyspark 4", **changed})
 
 
 def chain(*cuts: int, query_id: str = "query-1") -> list[Entry]:

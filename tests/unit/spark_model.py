@@ -10,7 +10,7 @@ import json
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from foreachonce.checkpoint import Folder, read_position
+from foreachonce.checkpoint import CheckpointFolder, read_position
 from foreachonce.entry import Entry
 from foreachonce.errors import EpochError
 from foreachonce.position import log_batch, log_pointer
@@ -37,7 +37,7 @@ class Query:
         uses: sources that are another use of one before, with that one.
     """
 
-    folder: Folder
+    folder: CheckpointFolder
     sources: tuple[str, ...] = ("files",)
     named: tuple[str, ...] = ()
     interval: int = DEFAULT_INTERVAL
@@ -139,7 +139,7 @@ class Restart:
     seen: Mapping[str, list[str]]
 
 
-def restart(folder: Folder, interval: int = DEFAULT_INTERVAL, uses: Container[str] = ()) -> Restart:
+def restart(folder: CheckpointFolder, interval: int = DEFAULT_INTERVAL, uses: Container[str] = ()) -> Restart:
     """Start on a checkpoint that holds at least one batch; ``uses``: the sources that are other uses of one before.
 
     Raises:
@@ -151,7 +151,7 @@ def restart(folder: Folder, interval: int = DEFAULT_INTERVAL, uses: Container[st
         raise CannotStart(repr(error)) from error
 
 
-def _restart(folder: Folder, interval: int, uses: Container[str]) -> Restart:
+def _restart(folder: CheckpointFolder, interval: int, uses: Container[str]) -> Restart:
     query_id = str(json.loads(_text(folder, "metadata"))["id"])
     numbers = [int(name) for name in folder.names("offsets") if name.isdigit()]
     commits = [int(name) for name in folder.names("commits") if name.isdigit()]
@@ -181,7 +181,7 @@ def _between(lines: list[str], start: str | None, end: str | None) -> list[str]:
     return [each for each in lines if log_batch(each) in wanted]
 
 
-def all_files(folder: Folder, source: str, interval: int = DEFAULT_INTERVAL) -> list[str]:
+def all_files(folder: CheckpointFolder, source: str, interval: int = DEFAULT_INTERVAL) -> list[str]:
     """The lines of a file source's log, as Spark reads it with this setting when it starts."""
     names = folder.names(f"sources/{source}")
     numbers = [int(name.removesuffix(".compact")) for name in names if name.removesuffix(".compact").isdigit()]
@@ -214,14 +214,14 @@ def compact_interval(compacts: list[int], setting: int) -> int:
     return size
 
 
-def _text(folder: Folder, path: str) -> str:
+def _text(folder: CheckpointFolder, path: str) -> str:
     text = folder.text(path)
     if text is None:
         raise CannotStart(f"no {path}")
     return text
 
 
-def _offsets(folder: Folder, batch_id: int) -> dict[str, str | None]:
+def _offsets(folder: CheckpointFolder, batch_id: int) -> dict[str, str | None]:
     version, metadata, *lines = _text(folder, f"offsets/{batch_id}").split("\n")
     json.loads(metadata)
     if version == "v2":

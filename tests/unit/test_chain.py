@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,24 +31,24 @@ def test_every_lost_entry_is_noticed(length, data):
 
 def test_hole_in_seq_is_a_break_though_the_offsets_meet():
     (found,) = breaks([entry(None, 3, seq=0), entry(3, 5, seq=2)])
-    assert found.found == "seq 2 comes after 0"
+    assert found.what == "seq 2 comes after 0"
 
 
 def test_seq_that_comes_twice_is_a_break():
     (found,) = breaks([entry(None, 3, seq=0), entry(3, 5, seq=0)])
-    assert found.found == "seq 0 comes after 0"
+    assert found.what == "seq 0 comes after 0"
 
 
 @pytest.mark.parametrize(("start", "expected"), [(2, "behind"), (4, "ahead")])
 def test_overlap_and_gap_are_breaks(start, expected):
     (found,) = breaks([entry(None, 3, seq=0), entry(start, 5, seq=1)])
-    assert found.found == f"it starts {expected} of where the entry before ended"
+    assert found.what == f"it starts {expected} of where the entry before ended"
 
 
 def test_equal_offsets_after_other_files_are_a_break():
     before = entry(position=files(None, 0, ["a"]), seq=0)
     after = entry(position=files(0, 1, ["c"], ["b"]), seq=1)
-    assert [there.found for there in breaks([before, after])] == ["it starts unordered of where the entry before ended"]
+    assert [there.what for there in breaks([before, after])] == ["it starts unordered of where the entry before ended"]
 
 
 def test_entry_that_the_user_asked_for_is_no_break():
@@ -65,5 +63,5 @@ def test_entry_after_one_that_the_user_asked_for_must_meet_it():
 
 
 def test_hole_in_seq_is_a_break_even_where_the_user_asked():
-    entries = [entry(None, 3, seq=0), replace(entry(0, 5, seq=2), decision="on_mismatch=write: behind")]
+    entries = [entry(None, 3, seq=0), entry(0, 5, seq=2, decision="on_mismatch=write: behind")]
     assert len(list(breaks(entries))) == 1

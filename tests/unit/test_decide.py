@@ -207,7 +207,7 @@ class KafkaWorld(RuleBasedStateMachine):
             # A new stream may start anywhere; here it starts at the beginning, so that every row can be accounted for.
             if head is None and start:
                 return
-            made = Entry.next(head, found, sink="", versions="", decision="write")
+            made = Entry.next(head, found, sink="")
             self.entries.append(replace(made, rows=len(rows)))
             self.histories.append((start, self.log[:last]))
             self.sink.extend(rows)

@@ -344,7 +344,7 @@ def goes_on_from_the_ledger(found: Restart, goal: Goal, chain) -> bool:
         return False
     if found.ends is not None and found.batch_id == goal.newest:
         return (found.ends, found.files) == (ends, {source: list(spans[source].files) for source in found.files})
-    return goal.begun is None and (found.batch_id, found.starts) == (goal.batch_id + 1, ends)
+    return goal.unfinished is None and (found.batch_id, found.starts) == (goal.batch_id + 1, ends)
 
 
 def known(found: Restart, chain) -> bool:
@@ -378,7 +378,7 @@ def test_checkpoint_is_written_anew_from_the_ledger_whatever_became_of_it(case):
     assert diagnose(folder, goal, interval=made.interval).kind == "agrees"
     found = restart(folder, made.interval)
     assert goes_on_from_the_ledger(found, goal, made.chain)
-    assert (found.batch_id, found.ends is None) == (goal.batch_id + 1, goal.begun is None)
+    assert (found.batch_id, found.ends is None) == (goal.batch_id + 1, goal.unfinished is None)
 
 
 @settings(max_examples=250, deadline=None)

@@ -12,11 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from foreachonce import EpochError, Fenced, Mismatch, SqlLedger, exactly_once, observe
-from foreachonce.events import STEPS, Event, reason_of
-from foreachonce.report import Report
+from foreachonce.events import STEPS, Event, Stopwatch, reason_of
+from foreachonce.observe import Report
 from foreachonce.runner import run, write_once
 from foreachonce.secrets import hide_credentials
-from foreachonce.events import Stopwatch
 from tests.unit.builders import epoch
 from tests.unit.test_model import ListSink
 
@@ -142,8 +141,8 @@ def test_batch_that_spark_does_not_tell_has_failed_for_each_sink(sink, heard):
 
 def test_epoch_that_was_told_is_not_told_again_by_an_error(sink, heard):
     def tell_and_raise():
-        with Report(sink, 0, Stopwatch(), epoch=epoch(None, 4)) as report:
-            report.tell("skipped", "replay", "skipped")
+        with Report(sink.stream, str(sink), 0, Stopwatch(), epoch=epoch(None, 4)) as report:
+            report.publish("skipped", "replay", "skipped")
             raise ValueError("later")
 
     with pytest.raises(ValueError, match="later"):
@@ -286,7 +285,7 @@ def test_lag_is_asked_for_only_if_somebody_listens(sink):
 def test_prometheus_and_opentelemetry_listen_where_they_are_installed(monkeypatch):
     monkeypatch.setattr(observe, "_lacks_defaults", True)
     observe.add(print)
-    assert observe.is_heard()
+    assert observe.is_observed()
     names = [getattr(observer, "__name__", type(observer).__name__) for observer in observe._observers]
     assert names == ["PrometheusObserver", "OpenTelemetryObserver", "print"]
 
@@ -294,7 +293,7 @@ def test_prometheus_and_opentelemetry_listen_where_they_are_installed(monkeypatc
 def test_only_switches_them_off(monkeypatch, heard):
     monkeypatch.setattr(observe, "_lacks_defaults", True)
     observe.only()
-    assert not observe.is_heard()
+    assert not observe.is_observed()
 
 
 def test_package_that_is_not_installed_is_not_missed(monkeypatch, caplog):
@@ -302,7 +301,7 @@ def test_package_that_is_not_installed_is_not_missed(monkeypatch, caplog):
     for package in ("prometheus_client", "opentelemetry"):
         monkeypatch.setitem(sys.modules, package, None)
         monkeypatch.delitem(sys.modules, f"foreachonce.observe.{package.partition('_')[0]}", raising=False)
-    assert not observe.is_heard()
+    assert not observe.is_observed()
     assert caplog.records == []
 
 
@@ -310,7 +309,7 @@ def test_package_that_is_damaged_is_told_and_breaks_nothing(monkeypatch, caplog)
     monkeypatch.setattr(observe, "_lacks_defaults", True)
     monkeypatch.delitem(sys.modules, "foreachonce.observe.prometheus", raising=False)
     monkeypatch.setitem(sys.modules, "prometheus_client", SimpleNamespace())
-    assert observe.is_heard()
+    assert observe.is_observed()
     assert [type(observer).__name__ for observer in observe._observers] == ["OpenTelemetryObserver"]
     (record,) = caplog.records
     assert "prometheus cannot be used" in record.getMessage()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from foreachonce import JdbcSink
+from foreachonce import JdbcSink, SqlLedger
 from foreachonce.checkpoint import query_id
 from foreachonce.errors import ConfigurationError, Conflict, EpochError, Expired, Mismatch, SinkUnavailable, StateLost
 from foreachonce.recovery.diagnosis import diagnose
 from foreachonce.recovery.goal import Goal
-from foreachonce.recovery.repair import mend
-from tests.unit.builders import FakeFolder
+from tests.unit.builders import FakeFolder, mend
 from tests.unit.spark_model import Query, restart
 
 
@@ -25,9 +24,9 @@ def query(sink):
 
     def query(*batches, more=(), **keywords) -> Query:
         made = Query(FakeFolder(), **keywords).run(*batches)
-        sink.take(made.chain[0].epoch, None)
+        sink.ledger.take(made.chain[0].epoch, None)
         for entry in made.chain:
-            sink.append(entry)
+            sink.ledger.append(entry)
         ledger = list(made.chain)
         made.run(*more)
         made.chain = ledger
@@ -77,7 +76,7 @@ def test_damaged_checkpoint_is_written_anew_and_moved_aside(query, sink, damage)
     assert roots(made.folder) == {"checkpoint", *([repair.aside.strip("/")] if repair.aside else [])}
     (*_, last) = entries(sink)
     assert last.is_repair
-    assert last.decision.startswith(f"repair: checkpoint {repair.kind}, mended to go on after batch 11")
+    assert str(last.decision).startswith(f"repair: checkpoint {repair.kind}, mended to go on after batch 11")
     assert not mend([sink], made.folder).is_needed
 
 
@@ -138,14 +137,14 @@ def test_run_that_went_on_meanwhile_is_not_overtaken(query, sink, monkeypatch):
     made = query(1, 1)
     made.folder.remove("metadata")
     before = texts(made.folder)
-    take = JdbcSink.take
+    take = SqlLedger.take
     late = iter(Query(FakeFolder()).run(1, 1, 1, 1).chain[2:])
 
     def take_late(self, epoch, head):
-        sink.append(next(late))
+        self.append(next(late))
         return take(self, epoch, head)
 
-    monkeypatch.setattr(JdbcSink, "take", take_late)
+    monkeypatch.setattr(SqlLedger, "take", take_late)
     with pytest.raises(Conflict, match="another run goes on with it"):
         mend([sink], made.folder)
     assert (texts(made.folder), roots(made.folder)) == (before, {"checkpoint"})
@@ -155,14 +154,14 @@ def test_batch_that_could_not_be_read_at_first_is_not_another_runs(query, sink, 
     made = query(1, 1)
     late = Query(FakeFolder()).run(1, 1, 1).chain[2]
     made.folder.discard()
-    take = JdbcSink.take
+    take = SqlLedger.take
 
     def take_late(self, epoch, head):
         if head.seq == 1:
-            sink.append(late)
+            self.append(late)
         return take(self, epoch, head)
 
-    monkeypatch.setattr(JdbcSink, "take", take_late)
+    monkeypatch.setattr(SqlLedger, "take", take_late)
     assert mend([sink], made.folder).is_done
     assert restart(made.folder).batch_id == 3
 
@@ -253,7 +252,7 @@ def test_what_is_no_checkpoint_is_not_moved(query, sink, texts):
 def test_query_that_runs_in_this_process_is_not_mended(query, sink):
     made = query(1, 1)
     made.folder.discard()
-    with pytest.raises(ConfigurationError, match="stop it before its checkpoint is mended"):
+    with pytest.raises(ConfigurationError, match="stop it before its checkpoint is repaired"):
         mend([sink], made.folder, running={made.query_id})
     assert (made.folder.disk, len(entries(sink))) == ({}, 2)
 
