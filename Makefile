@@ -16,7 +16,7 @@ help: ## Show this help
 
 demo: setup ## Kill a streaming job over and over, and count its rows (SINK=sqlite | postgres | kafka)
 	@sh tools/java.sh
-	@$(RUN) examples/demo/run.py --sink $(SINK) $(if $(SEED),--seed $(SEED))
+	@PYTHONPATH=. $(RUN) examples/demo/run.py --sink $(SINK) $(if $(SEED),--seed $(SEED))
 
 test: setup ## Run every test, against real databases
 	@sh tools/java.sh

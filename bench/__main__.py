@@ -11,7 +11,7 @@ from rich.console import Console
 from bench import append, delta, epochs, formats, kafka, ledger, mariadb, memory, merge, replay
 from bench.place import Bench, session
 from bench.report import PAGE, PLOT, keep, kept, page, plot, show
-from foreachonce.testing.postgres import database, postgres
+from tests.servers.postgres import database, postgres
 
 WORKS = {
     "append": append,

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, Row
 from sqlalchemy.engine import make_url
 
 from foreachonce import JdbcSink
-from foreachonce.testing import jdbc
+from tests.servers import jdbc
 
 BatchFunction = Callable[[DataFrame, int], object]
 KEY = "l_orderkey, l_linenumber"

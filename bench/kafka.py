@@ -17,7 +17,7 @@ from rich.console import Console
 from bench.place import TASKS, BatchFunction, Bench
 from bench.rounds import OURS, Work, interleaved
 from foreachonce import KafkaSink
-from foreachonce.testing.kafka import broker, make_topic
+from tests.servers.kafka import broker, make_topic
 
 SPARK, TWO = "Spark's own Kafka sink", "foreachonce, transactions=2"
 RECORDS, BYTES = 1_000_000, 100

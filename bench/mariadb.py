@@ -9,7 +9,7 @@ from rich.console import Console
 from bench.contenders import sink, spark_jdbc
 from bench.place import DDL, BatchFunction, Bench, lineitem
 from bench.rounds import OURS, Work, interleaved
-from foreachonce.testing.mariadb import database, mariadb
+from tests.servers.mariadb import database, mariadb
 
 JDBC = "Spark JDBC, rewriteBatchedStatements"
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from pyspark.sql import DataFrame, SparkSession
 
 from foreachonce.sql.url import parse_url
-from foreachonce.testing.jdbc import offer_drivers
+from tests.servers.jdbc import offer_drivers
 
 BatchFunction = Callable[[DataFrame, int], object]
 DATA = Path("build/bench/lineitem")

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import Phase, settings
 from pyspark.sql import SparkSession
 
-from foreachonce.testing.archive import java_options
 from foreachonce.testing.driver import Driver
-from foreachonce.testing.jdbc import NoDriver, offer_drivers
-from foreachonce.testing.kafka import NoKafka, kafka, make_topic
-from foreachonce.testing.mariadb import NoMariaDb, mariadb
-from foreachonce.testing.mariadb import database as mariadb_database
-from foreachonce.testing.postgres import NoPostgres, database, postgres
 from foreachonce.testing.spark import session
 from foreachonce.testing.stream import FileStream
+from tests.servers.archive import offer_all
+from tests.servers.jdbc import NoDriver
+from tests.servers.kafka import NoKafka, kafka, make_topic
+from tests.servers.mariadb import NoMariaDb, mariadb
+from tests.servers.mariadb import database as mariadb_database
+from tests.servers.postgres import NoPostgres, database, postgres
 
 # For mutants: what fails need not be made small.
 settings.register_profile("mutants", phases=[Phase.generate])
@@ -29,16 +29,15 @@ settings.register_profile("mutants", phases=[Phase.generate])
 
 @pytest.fixture(scope="session")
 def jdbc_driver() -> None:
-    """What sessions need for Spark's own JDBC writer. Without it only the tests that write by it fail."""
+    """The jars that sessions use, and what lets them start fast. Without it only the tests that need a jar fail."""
     try:
-        offer_drivers()
+        offer_all()
     except NoDriver as error:
         warnings.warn(str(error), stacklevel=1)
 
 
 @pytest.fixture(scope="session")
 def spark(jdbc_driver: None) -> Iterator[SparkSession]:
-    os.environ.setdefault("SPARK_SUBMIT_OPTS", java_options())
     spark = session()
     yield spark
     spark.stop()

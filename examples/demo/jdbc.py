@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
-from foreachonce.testing import jdbc
+from tests.servers import jdbc
 
 PACKAGES = {"postgres": jdbc.PACKAGES["postgresql"], "sqlite": "org.xerial:sqlite-jdbc:3.50.3.0"}
 

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from query import TASKS
 
 import flights
-from foreachonce.testing.jdbc import IVY
+from tests.servers.jdbc import IVY
 
 # The demo starts a dozen drivers, and most of a start is Java reading Spark's classes: they are kept in an archive that
 # is mapped into memory. A Java that did not write it passes over it.

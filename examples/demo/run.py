@@ -25,9 +25,9 @@ from side import Side
 from sinks import SINKS, Sink
 
 from flights import BATCHES, TOTAL
-from foreachonce.testing.jdbc import NoDriver
-from foreachonce.testing.kafka import NoKafka
-from foreachonce.testing.postgres import NoPostgres
+from tests.servers.jdbc import NoDriver
+from tests.servers.kafka import NoKafka
+from tests.servers.postgres import NoPostgres
 
 KILLS = 6
 # After this kill foreachonce's checkpoint is deleted; the plain side keeps its own, without which it would begin anew.

@@ -15,7 +15,7 @@ from target import Count, Target
 
 import flights
 from foreachonce import Entry
-from foreachonce.testing.postgres import database, postgres
+from tests.servers.postgres import database, postgres
 
 
 @contextmanager

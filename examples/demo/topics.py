@@ -17,8 +17,8 @@ from target import Count, Target
 
 import flights
 from foreachonce import Entry
-from foreachonce.testing.jdbc import KAFKA, with_all_they_need
-from foreachonce.testing.kafka import NoKafka, kafka, make_topic
+from tests.servers.jdbc import KAFKA, with_all_they_need
+from tests.servers.kafka import NoKafka, kafka, make_topic
 
 PARTITIONS = 2
 SECONDS = 60

@@ -8,8 +8,8 @@ from threading import Lock
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from foreachonce.testing.kafka import READ
 from tests.acceptance.reader import FILE_IDS, Reader
+from tests.servers.kafka import READ
 
 # How long the broker may say nothing, where there is nothing new.
 QUIET_SECONDS = 0.3

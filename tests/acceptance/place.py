@@ -7,15 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from foreachonce import DeltaSink, JdbcSink, KafkaSink
-from foreachonce.testing.jdbc import offer_drivers
-from foreachonce.testing.kafka import kafka, make_topic
-from foreachonce.testing.mariadb import database as mariadb_database
-from foreachonce.testing.mariadb import mariadb
-from foreachonce.testing.postgres import database, postgres
 from tests.acceptance.delta_reader import DeltaReader
 from tests.acceptance.kafka_reader import KafkaReader
 from tests.acceptance.reader import Reader
 from tests.acceptance.sql_reader import SqlReader
+from tests.servers.kafka import kafka, make_topic
+from tests.servers.mariadb import database as mariadb_database
+from tests.servers.mariadb import mariadb
+from tests.servers.postgres import database, postgres
 
 NAMES = ("sqlite", "postgres", "mariadb", "delta", "kafka")
 # What a Kafka place is called by: its server and its topic, one partition of it.
@@ -38,7 +37,6 @@ def place(name: str, folder: str) -> Iterator[str]:
             make_topic(servers, "events", partitions=1)
             yield f"{KAFKA}{servers}/events"
     else:
-        offer_drivers()
         yield f"{folder}/events"
 
 

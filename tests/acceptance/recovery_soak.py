@@ -22,6 +22,7 @@ from foreachonce.testing.stream import FileStream
 from tests.acceptance.place import NAMES, place, reader, sinks
 from tests.acceptance.reader import file_ids
 from tests.acceptance.soak import AnySink, Report, count
+from tests.servers.archive import offer_all
 
 MOST_FILES, MOST_LIMIT = 3, 4
 # Of all rounds, those in which the driver is killed, and those in which the checkpoint is hurt before it starts.
@@ -138,6 +139,7 @@ def main() -> int:
     parser.add_argument("--only", choices=NAMES, nargs="+", default=NAMES, help="where to; otherwise everywhere")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
+    offer_all()
     reports = []
     with TemporaryDirectory(prefix="foreachonce-recovery-") as folder:
         for name in arguments.only:

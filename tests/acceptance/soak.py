@@ -17,6 +17,7 @@ from foreachonce.testing.driver import Driver, Job, Victim
 from foreachonce.testing.stream import FileStream
 from tests.acceptance.place import NAMES, place, reader, sinks
 from tests.acceptance.reader import Reader, file_ids
+from tests.servers.archive import offer_all
 
 AnySink = JdbcSink | DeltaSink | KafkaSink
 # In turn. The first four are one of each; a cluster of executors takes by far the longest to start.
@@ -115,6 +116,7 @@ def main() -> int:
     parser.add_argument("--only", choices=NAMES, nargs="+", default=NAMES, help="where to; otherwise everywhere")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
+    offer_all()
     reports = []
     with TemporaryDirectory(prefix="foreachonce-soak-") as folder:
         for name in arguments.only:

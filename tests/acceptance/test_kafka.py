@@ -14,11 +14,11 @@ from foreachonce.chain import breaks
 from foreachonce.faults import Point
 from foreachonce.kafka.write import DRIVER_POINTS
 from foreachonce.testing.driver import Driver, Job
-from foreachonce.testing.kafka import KafkaStream, Reader, broker, make_topic
 from tests.acceptance.delta_reader import DeltaReader
 from tests.acceptance.place import kafka_sink, reader
 from tests.acceptance.reader import FILE_IDS, ROWS, file_ids
 from tests.acceptance.sql_reader import SqlReader
+from tests.servers.kafka import KafkaStream, Reader, broker, make_topic
 
 pytestmark = pytest.mark.usefixtures("jdbc_driver")  # Spark's Kafka source comes with them
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -10,12 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from foreachonce.testing.archive import environment
-from foreachonce.testing.delta import PACKAGES
+from foreachonce.testing.driver import environment
+from tests.servers.delta import PACKAGES
+from tests.servers.jdbc import offer_drivers
 
 TUTORIAL = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 JOB = next(text for language, text in BLOCK.findall(TUTORIAL) if language == "python")
+
+
+@pytest.fixture(autouse=True)
+def plain_files(jdbc_driver: None, monkeypatch):
+    """These sessions write their checkpoints as anybody's do."""
+    monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", os.environ["PYSPARK_SUBMIT_ARGS"])  # it is put back at the end
+    offer_drivers()
 
 
 def run(script: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

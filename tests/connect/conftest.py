@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 from pyspark.sql import SparkSession
 
-from foreachonce.testing.archive import java_options
 from foreachonce.testing.spark import connect_session
 
 
 @pytest.fixture(scope="session")
 def spark(jdbc_driver: None) -> Iterator[SparkSession]:
-    os.environ.setdefault("SPARK_SUBMIT_OPTS", java_options())
     spark = connect_session()
     yield spark
     spark.stop()

@@ -9,9 +9,9 @@ from pyspark.errors import StreamingQueryException
 from foreachonce import JdbcSink, exactly_once
 from foreachonce.sql.url import parse_url
 from foreachonce.testing.contract import refused
-from foreachonce.testing.jdbc import options
 from tests.contract.effects import Broken, Effects
 from tests.contract.test_jdbc_contract import JdbcContract
+from tests.servers.jdbc import options
 
 
 class TestJdbc(JdbcContract):

@@ -22,16 +22,16 @@ from foreachonce.checkpoint import (
     source_log_files,
     source_log_lines,
 )
-from foreachonce.checkpoint.local import LocalFolder
+from foreachonce.checkpoint.local import LocalCheckpoint
 from foreachonce.errors import EpochError
 from foreachonce.position import SourceSpan
 from foreachonce.recovery.diagnosis import diagnose
 from foreachonce.recovery.goal import Goal
-from foreachonce.recovery.source import lost_records
 from foreachonce.recovery.past import past_of
 from foreachonce.recovery.rebuild import offsets_before, rebuild
+from foreachonce.recovery.source import lost_records
 from foreachonce.recovery.state import KeptState, kept_state
-from foreachonce.testing.checkpoints import spark_checkpoints
+from tests.servers.checkpoints import spark_checkpoints
 from tests.unit.builders import FakeFolder, entry
 
 # A file that ends with a newline, which no Spark writes: somebody's editor has. It is read, and not written back.
@@ -214,7 +214,7 @@ def test_kafkas_source_and_what_it_remembers(checkpoints):
 
 def test_checksums_of_every_version_are_understood(files, tmp_path):
     """All fit but those of the files that were edited."""
-    local = LocalFolder(str(tmp_path))
+    local = LocalCheckpoint(str(tmp_path))
     for path, content in files.items():
         place = tmp_path / path
         place.parent.mkdir(parents=True, exist_ok=True)

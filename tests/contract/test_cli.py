@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from foreachonce import DeltaSink, KafkaSink, SqlLedger
 from foreachonce.cli.place import place_of
 from foreachonce.sql.url import parse_url
-from foreachonce.testing.kafka import Reader, make_topic
+from tests.servers.kafka import Reader, make_topic
 from tests.unit.builders import chain, entry, epoch
 from tests.unit.command import checkpoint_after, fill, run, told
 

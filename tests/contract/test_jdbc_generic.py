@@ -15,9 +15,9 @@ from foreachonce.sql.spark_jdbc import GENERIC_POINTS
 from foreachonce.sql.url import parse_url
 from foreachonce.testing.contract import refused
 from foreachonce.testing.driver import Driver, Job
-from foreachonce.testing.jdbc import options
-from foreachonce.testing.postgres import database
 from tests.contract.test_jdbc_contract import JdbcContract, JdbcWay
+from tests.servers.jdbc import options
+from tests.servers.postgres import database
 
 
 class Generic:

@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 from foreachonce import JdbcSink, KafkaLedger, KafkaSink, SinkUnavailable, exactly_once, observe
 from foreachonce.kafka.history import History
 from foreachonce.testing.contract import refused
-from foreachonce.testing.kafka import KafkaStream, Reader, make_topic
+from tests.servers.kafka import KafkaStream, Reader, make_topic
 
 
 class Topic:

@@ -16,8 +16,8 @@ from foreachonce.kafka.write import DRIVER_POINTS, TASK_POINTS
 from foreachonce.runner import POINTS_AFTER, POINTS_BEFORE
 from foreachonce.testing.contract import SinkContract
 from foreachonce.testing.driver import Driver, Job
-from foreachonce.testing.kafka import Reader, make_topic
 from foreachonce.testing.writing import WriteContract, refused
+from tests.servers.kafka import Reader, make_topic
 
 
 class Place:

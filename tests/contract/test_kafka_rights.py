@@ -17,7 +17,7 @@ from confluent_kafka.admin import (
 
 from foreachonce import KafkaLedger, KafkaSink, SinkUnavailable
 from foreachonce.testing.contract import refused
-from foreachonce.testing.kafka import NoKafka, broker, make_topic
+from tests.servers.kafka import NoKafka, broker, make_topic
 
 ADMIN = {
     "security.protocol": "SASL_PLAINTEXT",

@@ -15,7 +15,6 @@ from foreachonce import ConfigurationError, JdbcSink, Mismatch, SqlLedger, exact
 from foreachonce.chain import breaks
 from foreachonce.errors import Expired
 from foreachonce.sql.url import parse_url
-from foreachonce.testing.kafka import KafkaStream
 from foreachonce.testing.recovery import (
     DAMAGES,
     DamageContract,
@@ -28,6 +27,7 @@ from tests.contract.effects import Broken, Effects
 from tests.contract.test_delta_contract import DeltaPlace
 from tests.contract.test_jdbc_contract import JdbcPlace
 from tests.contract.test_kafka_contract import Place as KafkaPlace
+from tests.servers.kafka import KafkaStream
 
 
 class PutBack:

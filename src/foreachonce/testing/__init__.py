@@ -1,1 +1,1 @@
-"""What the project's own tests are made of, for anyone who writes a sink: a contract suite, real drivers, real servers."""
+"""The project's own tests for anyone who writes a sink: a contract suite, fault points, streams and real drivers."""

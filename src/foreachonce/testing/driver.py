@@ -25,12 +25,13 @@ from pyspark.errors import PySparkException
 
 from foreachonce.errors import ForeachOnceError
 from foreachonce.faults import VARIABLE, Point
-from foreachonce.testing.archive import environment
 from foreachonce.testing.faults import PATIENCE, Faults
-from foreachonce.testing.spark import session
+from foreachonce.testing.spark import JAVA, session
 from foreachonce.testing.stream import BatchFunction, KafkaSource, open_stream
 
 Victim = Literal["python", "jvm", "all", "executors"]
+# What would make a session one of Spark Connect. A driver's is a classic one, also where the tests run on Connect.
+CONNECT = {"SPARK_REMOTE", "SPARK_LOCAL_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "SPARK_API_MODE", "SPARK_CONNECT_MODE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,21 @@ class Driver:
             if not self.is_running or time.monotonic() > deadline:
                 raise AssertionError(f"the driver {what} (exit code {self._process.poll()}):\n{self.log()[-6000:]}")
             time.sleep(0.005)
+
+
+def environment(scratch: Path) -> dict[str, str]:
+    """The environment of a driver that lives for seconds: this process's, with scratch files where they go with the driver.
+
+    Set ``SPARK_SUBMIT_OPTS`` for Java's options and ``PYSPARK_SUBMIT_ARGS`` for Spark's; drivers inherit both.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name not in CONNECT}
+    return {
+        "SPARK_LAUNCHER_OPTS": JAVA,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        **inherited,
+        "SPARK_LOCAL_DIRS": str(scratch),
+        "SPARK_SUBMIT_OPTS": f"{inherited.get('SPARK_SUBMIT_OPTS', JAVA)} -Djava.io.tmpdir={scratch}",
+    }
 
 
 def _name(process: psutil.Process) -> str:

@@ -10,11 +10,12 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from foreachonce.faults import VARIABLE
-from foreachonce.testing import files
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+# A session of some minutes pays for the optimizing compiler, and does not live to see it pay back.
+JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData"
 SMALL = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
@@ -66,10 +67,9 @@ def state_store(spark: SparkSession, provider: str) -> Iterator[None]:
 def _start(builder: SparkSession.Builder, settings: dict[str, str]) -> SparkSession:
     # Python's workers get the environment that this process has when Java starts.
     os.environ.setdefault(VARIABLE, mkdtemp(prefix="foreachonce-faults-"))
-    # A session of some minutes pays for the optimizing compiler, and does not live to see it pay back.
-    os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+    os.environ.setdefault("SPARK_SUBMIT_OPTS", JAVA)
     # Otherwise the executors run the first python3 on the path, which may not have this library.
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    for key, value in {**files.settings(), **settings}.items():
+    for key, value in settings.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()

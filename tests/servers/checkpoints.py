@@ -10,7 +10,7 @@ from zipfile import ZipFile
 
 import pyspark
 
-from foreachonce.testing.alone import alone
+from tests.servers.alone import alone
 
 VERSION = "4.2.0"
 PACKAGES = ("spark-sql_2.13", "spark-sql-kafka-0-10_2.13")
@@ -69,5 +69,5 @@ def _fetch() -> str:
         wanted.write_text(_WANTED.format("".join(_PACKAGE.format(name=name, version=VERSION) for name in PACKAGES)))
         places = ["-cache", folder, "-retrieve", f"{HOME}/[artifact]-[revision]-[classifier].[ext]"]
         command = ["java", "-cp", str(ivy), "org.apache.ivy.Main", "-ivy", str(wanted), *places]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr

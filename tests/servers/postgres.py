@@ -19,10 +19,10 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from foreachonce.sql.url import parse_url
-from foreachonce.testing.server import free_port, has_docker, server_user
+from tests.servers.server import free_port, has_docker, server_user
 
 VARIABLE = "FOREACHONCE_POSTGRES_URL"
-PASSWORD = "for-tests-only"  # noqa: S105 - of a server that lives as long as the tests
+PASSWORD = "for-tests-only"
 SETTINGS = ("max_connections=200", "shared_buffers=256MB", "max_wal_size=4GB", "max_prepared_transactions=16")
 
 
@@ -124,7 +124,7 @@ def _reachable(binaries: Path, home: Path, user: str | None) -> Path:
 
 
 def _run(user: str | None, program: Path, *arguments: str | Path) -> None:
-    done = subprocess.run(  # noqa: S603 - our own arguments
+    done = subprocess.run(
         [program, *arguments], user=user, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
     )
     if done.returncode:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import pyspark
 
 from foreachonce.sql.url import parse_url
-from foreachonce.testing import delta, files
-from foreachonce.testing.alone import alone
+from tests.servers import delta, files
+from tests.servers.alone import alone
 
 # By the address's name. MySQL's driver speaks to MariaDB too; MariaDB's own is not one that Spark has a dialect for.
 PACKAGES = {"postgresql": "org.postgresql:postgresql:42.7.7", "mysql": "com.mysql:mysql-connector-j:9.4.0"}
@@ -33,18 +35,33 @@ class NoDriver(Exception):
     """Spark could not fetch a driver from Maven Central."""
 
 
-def offer_drivers() -> None:
+def offer_drivers(settings: Mapping[str, str] = delta.SETTINGS) -> None:
     """Give the drivers, Delta and Kafka to every session that this process and its children start from now on.
+
+    Args:
+        settings: what those sessions are set to, besides their classes.
+
+    Raises:
+        NoDriver: one is not there, and could not be fetched.
+    """
+    path = class_path()
+    words = " ".join(
+        f"--conf {name}={value}"
+        for name, value in {**settings, "spark.driver.extraClassPath": path, "spark.executor.extraClassPath": path}.items()
+    )
+    os.environ["PYSPARK_SUBMIT_ARGS"] = f"{words} pyspark-shell"
+
+
+@cache
+def class_path() -> str:
+    """The jars of the drivers, of Delta and of Kafka, as Java takes them.
 
     Raises:
         NoDriver: one is not there, and could not be fetched.
     """
     found = [*jars(files.PACKAGE, *PACKAGES.values(), *delta.PACKAGES), *with_all_they_need(KAFKA)]
     # Spark would copy what --jars names at each session's first task, and Java's archive holds the class path only.
-    path = ":".join(str(jar) for jar in found if not _is_sparks(jar))
-    settings = {**delta.SETTINGS, "spark.driver.extraClassPath": path, "spark.executor.extraClassPath": path}
-    words = " ".join(f"--conf {name}={value}" for name, value in settings.items())
-    os.environ["PYSPARK_SUBMIT_ARGS"] = f"{words} pyspark-shell"
+    return ":".join(str(jar) for jar in found if not _is_sparks(jar))
 
 
 def _is_sparks(jar: Path) -> bool:
@@ -89,7 +106,7 @@ def with_all_they_need(package: str) -> list[Path]:
 def fetch(packages: str, folder: Path) -> str:
     """Let Spark fetch Maven's packages, and all that they need, into ``jars`` of a folder; return what it said."""
     command = [sys.executable, "-c", _FETCH, packages, str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stderr  # noqa: S603 - our own arguments
+    return subprocess.run(command, capture_output=True, text=True, check=False).stderr
 
 
 def options(url: str) -> dict[str, str]:

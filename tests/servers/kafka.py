@@ -26,10 +26,10 @@ import pyspark
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs hide what it offers
 
-from foreachonce.testing.alone import alone
-from foreachonce.testing.jdbc import fetch
-from foreachonce.testing.server import free_ports, has_docker
 from foreachonce.testing.stream import KafkaSource, Stream
+from tests.servers.alone import alone
+from tests.servers.jdbc import fetch
+from tests.servers.server import free_ports, has_docker
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -120,7 +120,7 @@ class Broker:
         memory = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
         command = ["java", *memory, "-cp", self._classes, main, *arguments, str(self._folder / "server.properties")]
         with (self._folder / "log").open("ab") as log:
-            return subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log)  # noqa: S603 - our own arguments
+            return subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log)
 
 
 def jars() -> Path:

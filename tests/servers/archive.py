@@ -10,47 +10,38 @@ import os
 import pickle
 import subprocess
 import sys
-from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zlib import crc32
 
-from foreachonce.testing.alone import alone
-from foreachonce.testing.jdbc import NoDriver, offer_drivers
+from foreachonce import DeltaSink, JdbcSink
+from foreachonce.testing.driver import Job, environment
+from foreachonce.testing.spark import JAVA
+from foreachonce.testing.stream import FileStream
+from tests.servers import delta, files
+from tests.servers.alone import alone
+from tests.servers.jdbc import class_path, offer_drivers
 
-CONNECT = {"SPARK_REMOTE", "SPARK_LOCAL_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "SPARK_API_MODE", "SPARK_CONNECT_MODE"}
-JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xlog:cds=off -Xlog:cds+dynamic=off"
-
-
-def environment(scratch: Path, archive: str | None = None) -> dict[str, str]:
-    """The environment of a driver that lives for seconds; its scratch files go where they are removed with it."""
-    with suppress(NoDriver):
-        offer_drivers()
-    options = java_options() if archive is None else f"{JAVA} {archive}"
-    # A driver is a classic one, also where the tests themselves run on Spark Connect.
-    inherited = {name: value for name, value in os.environ.items() if name not in CONNECT}
-    return {
-        **inherited,
-        "SPARK_LOCAL_DIRS": str(scratch),
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "SPARK_LAUNCHER_OPTS": JAVA,
-        "SPARK_SUBMIT_OPTS": f"{options} -Djava.io.tmpdir={scratch}",
-    }
+QUIET = "-Xlog:cds=off -Xlog:cds+dynamic=off"
 
 
-def java_options() -> str:
-    """Java's options for a session that is offered what it is now; it starts with the archive, and does not live long."""
-    return f"{JAVA} -XX:SharedArchiveFile={class_archive()}"
+def offer_all() -> None:
+    """Give the drivers, a local file system that starts no processes and the archive to sessions from now on.
+
+    Raises:
+        NoDriver: a jar is not there, and could not be fetched.
+    """
+    offer_drivers({**delta.SETTINGS, **files.SETTINGS})
+    os.environ.setdefault("SPARK_SUBMIT_OPTS", f"{JAVA} {QUIET} -XX:SharedArchiveFile={class_archive()}")
 
 
 @cache
 def class_archive() -> Path:
     """The archive's path; where there is none, a driver is run for Java to write it at its end."""
     # Java takes an archive only for the class path that it was written for.
-    path = crc32(os.environ.get("PYSPARK_SUBMIT_ARGS", "").encode())
-    archive = Path(sys.prefix, f"foreachonce-spark-{version('pyspark')}-{path:08x}.jsa")
+    archive = Path(sys.prefix, f"foreachonce-spark-{version('pyspark')}-{crc32(class_path().encode()):08x}.jsa")
     with alone(archive.with_suffix(".lock")):
         if not archive.exists():
             with TemporaryDirectory(prefix="foreachonce-archive-", ignore_cleanup_errors=True) as folder:
@@ -59,10 +50,6 @@ def class_archive() -> Path:
 
 
 def _write(archive: Path, folder: Path) -> None:
-    from foreachonce import DeltaSink, JdbcSink
-    from foreachonce.testing.driver import Job
-    from foreachonce.testing.stream import FileStream
-
     stream = FileStream(None, folder)
     stream.feed([1], [2])
     jobs = [
@@ -74,9 +61,10 @@ def _write(archive: Path, folder: Path) -> None:
     (folder / "last").touch()
     fresh = folder / "fresh.jsa"
     command = [sys.executable, "-m", "foreachonce.testing.driver", str(folder)]
-    variables = environment(folder, f"-XX:ArchiveClassesAtExit={fresh}")
+    variables = environment(folder)
+    variables["SPARK_SUBMIT_OPTS"] += f" {QUIET} -XX:ArchiveClassesAtExit={fresh}"
     # The output ends when Java has ended too, with the archive written.
-    subprocess.run(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)  # noqa: S603
+    subprocess.run(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if fresh.exists():
         half = archive.with_suffix(".new")
         half.write_bytes(fresh.read_bytes())

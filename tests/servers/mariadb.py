@@ -19,10 +19,10 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from foreachonce.sql.url import parse_url
-from foreachonce.testing.server import free_port, has_docker, server_user
+from tests.servers.server import free_port, has_docker, server_user
 
 VARIABLE = "FOREACHONCE_MARIADB_URL"
-PASSWORD = "for-tests-only"  # noqa: S105 - of a server that lives as long as the tests
+PASSWORD = "for-tests-only"
 # A named server's files need not outlive a power cut.
 SETTINGS = (
     "--max-connections=200",
@@ -122,7 +122,7 @@ def _server(server: str, installer: str) -> Iterator[str]:
         places = [f"--datadir={home / 'data'}", f"--socket={home / 'socket'}", f"--pid-file={home / 'pid'}"]
         net = [f"--port={port}", "--bind-address=127.0.0.1", f"--init-file={home / 'init.sql'}"]
         with (home / "log").open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603 - our own arguments
+            process = subprocess.Popen(
                 [server, "--no-defaults", *as_user, *places, *net, *SETTINGS], cwd="/", stdout=log, stderr=log
             )
         try:
@@ -135,7 +135,7 @@ def _server(server: str, installer: str) -> Iterator[str]:
 
 
 def _install(installer: str, home: Path, as_user: list[str]) -> None:
-    done = subprocess.run(  # noqa: S603 - our own arguments
+    done = subprocess.run(
         [installer, "--no-defaults", f"--datadir={home / 'data'}", "--skip-test-db", *as_user],
         cwd="/", capture_output=True, text=True, check=False,
     )  # fmt: skip

@@ -14,7 +14,7 @@ def has_docker() -> bool:
     docker = shutil.which("docker")
     if docker is None:
         return False
-    return subprocess.run([docker, "info"], capture_output=True, check=False).returncode == 0  # noqa: S603
+    return subprocess.run([docker, "info"], capture_output=True, check=False).returncode == 0
 
 
 def server_user(packaged: str) -> str | None:

@@ -7,20 +7,12 @@ that asks Java instead, and Spark's other way of writing a checkpoint's files, w
 
 from __future__ import annotations
 
-import os
-
 import pyspark
 
 PACKAGE = "com.globalmentor:hadoop-bare-naked-local-fs:0.1.0"
 _OLD = pyspark.__version__.startswith(("3.", "4.0."))
 _STREAMING = "org.apache.spark.sql.execution.streaming." + ("" if _OLD else "checkpointing.")
-_SETTINGS = {
+SETTINGS = {
     "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
     "spark.sql.streaming.checkpointFileManagerClass": f"{_STREAMING}FileSystemBasedCheckpointFileManager",
 }
-
-
-def settings() -> dict[str, str]:
-    """What a session needs for it; nothing where the sessions of this process are not offered its jar."""
-    is_offered = PACKAGE.split(":")[1] in os.environ.get("PYSPARK_SUBMIT_ARGS", "")
-    return _SETTINGS if is_offered else {}
