@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -238,3 +239,22 @@ def _earliest(kafka: str | Mapping[str, Setting], heads: Sequence[Entry]) -> Ear
     from foreachonce.kafka.source import earliest
 
     return earliest(heads, {"bootstrap_servers": kafka} if isinstance(kafka, str) else kafka)
+
+
+def name_of_function(function: object) -> str:
+    """The name by which its author knows a function."""
+    return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
+
+
+def reference(decorated: object) -> str | None:
+    """The name to pickle a decorated function by, as pickle does it for a plain one; None where it must go by value.
+
+    A function of the main program goes by value: in the process that unpickles it the main program is another.
+    """
+    module, name = getattr(decorated, "__module__", None), getattr(decorated, "__qualname__", None)
+    if module is None or name is None or module == "__main__":
+        return None
+    value: object = sys.modules.get(module)
+    for part in name.split("."):
+        value = getattr(value, part, None)
+    return name if value is decorated else None

@@ -76,8 +76,8 @@ def decide(head: Entry | None, same_batch: Entry | None, epoch: Epoch) -> Verdic
         return Skip(same_batch) if epoch.position.same_as(same_batch.position) else Refuse("changed", same_batch)
     if head is None:
         return Write()
-    found = epoch.position.follows(head.position)
-    return Write() if found == "equal" else Refuse(found, head)
+    order = epoch.position.follows(head.position)
+    return Write() if order == "equal" else Refuse(order, head)
 
 
 def explain(refused: Refuse, epoch: Epoch) -> str:

@@ -8,11 +8,10 @@ from contextlib import ExitStack, nullcontext
 from functools import cache, update_wrapper
 from typing import TYPE_CHECKING, Any, get_args, overload
 
-from foreachonce.base import BatchFunction, SinkGroup, TransactionSink
+from foreachonce.base import BatchFunction, SinkGroup, TransactionSink, name_of_function, reference
 from foreachonce.doubt import OnDoubt
 from foreachonce.errors import ConfigurationError, FrameError
 from foreachonce.keywords import flags, one_of, texts
-from foreachonce.naming import name_of_function, reference
 from foreachonce.runner import run
 from foreachonce.sink import OnMismatch, Sink
 from foreachonce.spark.frames import kept

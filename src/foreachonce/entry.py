@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -196,10 +197,10 @@ class Intent(NamedTuple):
 @cache
 def versions() -> str:
     """``foreachonce X, pyspark Y``, as an entry records them."""
-    import pyspark
-
     try:
         own = version("foreachonce")
     except PackageNotFoundError:
         own = "(not installed, sent along)"
-    return f"foreachonce {own}, pyspark {pyspark.__version__}"
+    # PySpark need not be an installed package either: a Spark distribution brings its own.
+    spark = getattr(sys.modules.get("pyspark"), "__version__", "(not loaded)")
+    return f"foreachonce {own}, pyspark {spark}"

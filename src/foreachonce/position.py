@@ -47,10 +47,10 @@ class SourceSpan:
 
     def follows(self, before: SourceSpan) -> Order:
         """Where this span starts, against the place where ``before`` ended."""
-        found = order(self.start, before.end)
-        if found == "equal" and _canonical(self.start_files) != _canonical(before.end_files):
+        place = order(self.start, before.end)
+        if place == "equal" and _canonical(self.start_files) != _canonical(before.end_files):
             return "unordered"
-        return found
+        return place
 
     @property
     def end_files(self) -> tuple[str, ...]:
@@ -77,10 +77,10 @@ class Position:
         """Where this position starts, against the end of ``before``: equal is a chain without gap or overlap."""
         if self.sources.keys() != before.sources.keys():
             return "unordered"
-        found = {span.follows(before.sources[source]) for source, span in self.sources.items()} - {"equal"}
-        if not found:
+        places = {span.follows(before.sources[source]) for source, span in self.sources.items()} - {"equal"}
+        if not places:
             return "equal"
-        return found.pop() if len(found) == 1 else "unordered"
+        return places.pop() if len(places) == 1 else "unordered"
 
     @property
     def at_end(self) -> Position:
@@ -155,9 +155,9 @@ def source_folders(sources: Collection[str], shared: Collection[str]) -> dict[st
 
 def log_pointer(offset: str | None) -> int | None:
     """The source-log entry that a file source's offset points at; None for any other source's offset."""
-    found = json.loads(offset) if offset is not None else None
-    if isinstance(found, dict) and found.keys() == {"logOffset"}:
-        return int(found["logOffset"])
+    value = json.loads(offset) if offset is not None else None
+    if isinstance(value, dict) and value.keys() == {"logOffset"}:
+        return int(value["logOffset"])
     return None
 
 
@@ -212,10 +212,10 @@ def records_between(start: str | None, end: str | None) -> int | None:
 
 def kafka_offsets(offset: str | None) -> dict[str, dict[int, int]]:
     """Kafka's offsets by topic and partition; none for another source's."""
-    found = json.loads(offset or "null")
-    if not isinstance(found, dict) or not all(map(_is_partitions, found.values())):
+    topics = json.loads(offset or "null")
+    if not isinstance(topics, dict) or not all(map(_is_partitions, topics.values())):
         return {}
-    return {topic: {int(partition): place for partition, place in places.items()} for topic, places in found.items()}
+    return {topic: {int(partition): place for partition, place in places.items()} for topic, places in topics.items()}
 
 
 def _is_partitions(value: JsonValue) -> bool:

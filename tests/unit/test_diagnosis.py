@@ -60,7 +60,7 @@ def test_first_batch_of_a_new_stream_is_damaged_where_spark_could_not_run_it(pat
     assert diagnose(made.folder, None).kind == "damaged"
     made.commit()
     found = diagnose(made.folder, None)
-    assert (found.kind, "batch 0 as finished" in found.found) == ("new", True)
+    assert (found.kind, "batch 0 as finished" in found.details) == ("new", True)
 
 
 @pytest.mark.parametrize("texts", [
@@ -81,7 +81,7 @@ def test_missing(texts):
 def test_checkpoint_of_which_every_batch_is_entered_agrees(sources, named):
     made = query(1, 2, 0, 1, sources=sources, named=("a", "b", "c")[: len(sources)] if named else ())
     found = diagnose(made.folder, goal_of(made))
-    assert (found.kind, found.found) == ("agrees", "query query-1, newest batch 3, newest commit 3")
+    assert (found.kind, found.details) == ("agrees", "query query-1, newest batch 3, newest commit 3")
     assert found.is_fine
 
 
@@ -125,7 +125,7 @@ def test_checkpoint_of_another_query(done, kind):
     if done:
         other.commit()
     found = diagnose(other.folder, goal_of(query(1)))
-    assert (found.kind, "query query-2" in found.found) == (kind, True)
+    assert (found.kind, "query query-2" in found.details) == (kind, True)
 
 
 def test_older_and_newer_than_the_ledger():
@@ -150,7 +150,7 @@ def test_batch_that_was_cut_otherwise_is_changed():
     made, other = query(1, 1), query(1, 2)
     assert made.folder.text("offsets/1") == other.folder.text("offsets/1")
     found = diagnose(other.folder, goal_of(made))
-    assert (found.kind, found.found.split("; ")[1]) == ("changed", "its batch 1 holds other rows than the ledger's")
+    assert (found.kind, found.details.split("; ")[1]) == ("changed", "its batch 1 holds other rows than the ledger's")
 
 
 def test_batch_that_starts_elsewhere_and_ends_alike_is_changed():
@@ -168,7 +168,7 @@ def test_planned_batch_that_starts_after_other_files_is_changed():
     made, other = query(1, 1), query(1, 2)
     other.plan(1)
     found = diagnose(other.folder, goal_of(made))
-    assert (found.kind, "its batch 2 starts elsewhere than the ledger's batch 1 ends" in found.found) == ("changed", True)
+    assert (found.kind, "its batch 2 starts elsewhere than the ledger's batch 1 ends" in found.details) == ("changed", True)
 
 
 def test_idle_source_whose_last_files_are_others_is_changed():
@@ -199,7 +199,7 @@ def test_lost_or_torn_file_is_damage(path, text):
         made.folder.write(path, text)
     found = diagnose(made.folder, goal_of(made))
     assert found.kind == "damaged"
-    assert path.replace("/11", "").replace("/10", "").split("/9")[0] in found.found
+    assert path.replace("/11", "").replace("/10", "").split("/9")[0] in found.details
 
 
 def test_file_that_was_cut_short_is_damage_though_its_newest_lines_are_whole():
@@ -245,7 +245,7 @@ def test_first_batch_from_kafka_that_was_begun_and_would_run_again_from_elsewher
     assert diagnose(made.folder, goal_of(made, -1, begun=True)).kind == "agrees"
     made.folder.remove("sources/0/0")
     found = diagnose(made.folder, goal_of(made, -1, begun=True))
-    assert (found.kind, "sources/0/0" in found.found) == ("damaged", True)
+    assert (found.kind, "sources/0/0" in found.details) == ("damaged", True)
     assert diagnose(made.folder, goal_of(made)).kind == "agrees"
     made.commit()
     made.plan(1)
@@ -256,7 +256,7 @@ def test_first_batch_from_kafka_that_was_begun_and_would_run_again_from_elsewher
 def test_word_for_no_batch():
     folder = FakeFolder({"metadata": '{"id":"query-1"}'})
     goal = Goal("query-1", entry(position=position(None, 3), offset_log=f"v1\n{{}}\n{kafka(3)}"))
-    assert diagnose(folder, goal).found == "query query-1, newest batch none, newest commit none"
+    assert diagnose(folder, goal).details == "query query-1, newest batch none, newest commit none"
     assert diagnose(folder, goal).kind == "behind"
 
 

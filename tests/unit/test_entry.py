@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields, replace
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreachonce.entry import WRITE, Decision, Entry, Parts
+from foreachonce.entry import WRITE, Decision, Entry, Parts, versions
 from tests.unit.builders import entry, files
 
 TEXTS = {
@@ -72,3 +73,14 @@ def test_every_field_is_kept_but_for_what_reading_derives():
 def test_missing_transactions_in_words():
     assert str(Parts(1, 2)) == "1 of 2 transactions"
     assert entry().decision == WRITE
+
+
+def test_versions_of_both_libraries_are_recorded(monkeypatch):
+    assert versions().startswith("foreachonce ")
+    assert ", pyspark " in versions()
+
+    def nowhere(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("foreachonce.entry.version", nowhere)
+    assert versions.__wrapped__().startswith("foreachonce (not installed, sent along), pyspark ")

@@ -1,166 +1,136 @@
-"""Who may import whom: the decision knows neither Spark nor a database, and no sink knows another."""
+"""Who may import whom. Imports inside of functions and for type checkers count too."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import foreachonce
-from foreachonce import _version
 
 ROOT = Path(foreachonce.__file__).parent
-PURE = [
-    "offsets",
-    "position",
-    "epoch",
-    "entry",
-    "decide",
-    "doubt",
-    "chain",
-    "refusal",
-    "checkpoint/__init__",
-    "checkpoint/folder",
-    "checkpoint/formats",
-    "checkpoint/local",
-    "checkpoint/read",
-    "recovery/__init__",
-    "recovery/beginnings",
-    "recovery/diagnosis",
-    "recovery/goal",
-    "recovery/lost",
-    "recovery/past",
-    "recovery/rebuild",
-    "recovery/state",
-    "recovery/words",
-    "cli/proof",
-    "cli/rights",
-    "cli/settings",
-    "cli/spans",
-    "cli/timeline",
-    "cli/words",
-    "cli/page/__init__",
-    "cli/page/bins",
-    "cli/page/events",
-    "cli/page/html",
-    "cli/page/markup",
-    "cli/page/plots",
-    "cli/page/scale",
-    "cli/page/story",
-    "errors",
-    "events",
-    "stopwatch",
-    "keywords",
-    "fields",
-    "secrets",
-    "naming",
-]
-DELTA_FILES_AND_TEXTS = ["commit", "guard", "head", "local", "log", "place", "restore", "streams", "table"]
-KAFKA_TEXTS = ["record", "history"]
-SINKS: list[str] = []
-MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.py"))
+WINGS = ("sql", "delta", "kafka")
+# From the bottom to the top: a module imports those of its own layer and of the layers below.
+LAYERS = (
+    ("errors", "secrets", "keywords", "polling", "position", "epoch", "entry", "events", "faults", "decide", "doubt", "chain"),
+    ("ledger", "sink", "checkpoint/", "observe/"),
+    ("recovery/",),
+    ("spark/",),
+    ("runner",),
+    ("base", "address"),
+    tuple(f"{wing}/" for wing in WINGS),
+    ("decorator",),
+    ("__init__",),
+    ("cli/", "testing/"),
+)
+# What looks at Kafka as a source is called by every sink's prepare(kafka=…), and needs no sink.
+UPWARD = {("base", "kafka/source")}
+# The standard library is all that these need.
+PURE = (*LAYERS[0], "ledger", "address", "checkpoint/", "recovery/")
+CLIENTS = {
+    "psycopg": ("sql/databases/",),
+    "pymysql": ("sql/databases/",),
+    "sqlite3": ("sql/databases/",),
+    "sqlalchemy": ("sql/",),
+    "confluent_kafka": ("kafka/",),
+    "prometheus_client": ("observe/prometheus",),
+    "opentelemetry": ("observe/opentelemetry",),
+    "typer": ("cli/",),
+    "rich": ("cli/",),
+    "jinja2": ("cli/",),
+    "pytest": ("testing/",),
+    "psutil": ("testing/",),
+}
 
 
-def imported(path: str) -> set[str]:
-    """The dotted names that a module imports, also inside of functions and for type checkers."""
-    found = set()
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+@cache
+def imported(module: str) -> frozenset[str]:
+    """The dotted names that a module imports."""
+    names = set()
+    for node in ast.walk(ast.parse((ROOT / f"{module}.py").read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            found |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            names |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(names)
 
 
-def packages(path: str) -> set[str]:
-    return {name.partition(".")[0] for name in imported(path)}
+@cache
+def own(module: str) -> frozenset[str]:
+    """The modules of the library that a module imports."""
+    paths = {name.removeprefix("foreachonce").lstrip(".").replace(".", "/") for name in imported(module) if is_own(name)}
+    return frozenset({path if path in MODULES else f"{path}/__init__".lstrip("/") for path in paths} & {*MODULES} - {module})
 
 
-@pytest.mark.parametrize("module", PURE)
-def test_pure_module_imports_the_standard_library_only(module):
-    assert packages(f"{module}.py") - {"foreachonce"} <= sys.stdlib_module_names
+def is_own(name: str) -> bool:
+    return name == "foreachonce" or name.startswith("foreachonce.")
 
 
-@pytest.mark.parametrize("module", PURE)
-def test_pure_module_imports_pure_modules_only(module):
-    own = {name.removeprefix("foreachonce.") for name in imported(f"{module}.py") if name.startswith("foreachonce.")}
-    pure = {name.removesuffix("/__init__").replace("/", ".") for name in PURE}
-    # What is imported is a pure module, or a name in one.
-    assert all(name in pure or name.rpartition(".")[0] in pure for name in own)
+def packages(module: str) -> set[str]:
+    return {name.partition(".")[0] for name in imported(module)}
 
 
-@pytest.mark.parametrize("sink", SINKS)
-def test_no_sink_imports_another(sink):
-    others = {f"foreachonce.sinks.{other}" for other in SINKS if other != sink} | {"foreachonce.sinks"}
-    assert not others & imported(f"{sink}.py")
+def layer(module: str) -> int:
+    found = [
+        number
+        for number, names in enumerate(LAYERS)
+        if module in names or module.startswith(tuple(filter(is_folder, names)))
+    ]
+    assert len(found) == 1, f"{module} is in layers {found}"
+    return found[0]
 
 
-def test_there_are_sinks_to_look_at():
-    assert "jdbc" in SINKS
+def is_folder(name: str) -> bool:
+    return name.endswith("/")
+
+
+def is_in(module: str, places: tuple[str, ...]) -> bool:
+    return module in places or module.startswith(tuple(filter(is_folder, places)))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_imports_upward(module):
+    above = {other for other in own(module) if layer(other) > layer(module) and other != "__init__"}
+    assert {(module, other) for other in above} <= UPWARD
+
+
+def test_no_import_cycles():
+    graph = {module: own(module) - {"__init__"} for module in MODULES}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"these import each other: {' -> '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith(tuple(f"{wing}/" for wing in WINGS))])
+def test_no_wing_imports_another(module):
+    wing = module.partition("/")[0]
+    others = tuple(f"{other}/" for other in WINGS if other != wing)
+    assert not [name for name in own(module) if name.startswith(others)]
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if is_in(name, PURE)])
+def test_pure_module_needs_the_standard_library_only(module):
+    assert packages(module) - {"foreachonce"} <= sys.stdlib_module_names
+    assert not [name for name in own(module) if not is_in(name, PURE)]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_each_client_is_imported_in_its_place_only(module):
+    strangers = [package for package in packages(module) & CLIENTS.keys() if not is_in(module, CLIENTS[package])]
+    assert strangers == []
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("testing/")])
 def test_nothing_imports_the_tests_tools(module):
-    assert not any(name.startswith("foreachonce.testing") for name in imported(module))
-    assert not {"pytest", "hypothesis", "psutil"} & packages(module)
-
-
-@pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("cli/")])
-def test_nothing_imports_the_command(module):
-    assert not any(name.startswith("foreachonce.cli") for name in imported(module))
-    assert not {"typer", "rich"} & packages(module)
-
-
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith(("sql/", "spark/"))])
-def test_what_sinks_are_made_of_knows_neither_sinks_nor_runner(module):
-    assert not any(name.startswith(("foreachonce.sinks", "foreachonce.runner")) for name in imported(module))
-
-
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("delta/")])
-def test_delta_knows_neither_databases_nor_sinks_nor_runner(module):
-    others = ("foreachonce.sinks", "foreachonce.runner", "foreachonce.sql")
-    assert not any(name.startswith(others) for name in imported(module))
-
-
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("kafka/")])
-def test_kafka_knows_neither_databases_nor_other_sinks_nor_runner(module):
-    others = ("foreachonce.sinks", "foreachonce.runner", "foreachonce.sql", "foreachonce.delta")
-    assert not any(name.startswith(others) for name in imported(module))
-
-
-@pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("testing/")])
-def test_each_observer_alone_knows_its_package(module):
-    observers = {"prometheus_client": "observe/prometheus.py", "opentelemetry": "observe/opentelemetry.py"}
-    assert all(module == observers[package] for package in observers.keys() & packages(module))
-
-
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("observe/")])
-def test_observers_know_events_and_nothing_else_of_the_library(module):
-    own = {name for name in imported(module) if name.startswith("foreachonce.")}
-    assert all(name.startswith(("foreachonce.events", "foreachonce.observe")) for name in own)
-
-
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("recovery/")])
-def test_recovery_knows_no_sink_and_only_its_entrance_knows_spark(module):
-    others = ("foreachonce.sinks", "foreachonce.runner", "foreachonce.sql", "foreachonce.delta")
-    entrance = () if module == "recovery/prepare.py" else ("foreachonce.spark", "foreachonce.kafka", "pyspark")
-    assert not any(name.startswith((*others, *entrance)) for name in imported(module))
-
-
-@pytest.mark.parametrize("module", KAFKA_TEXTS)
-def test_history_of_a_ledger_topic_needs_no_client(module):
-    assert "confluent_kafka" not in packages(f"kafka/{module}.py")
-    assert not any(name.startswith(("foreachonce.spark", "pyspark")) for name in imported(f"kafka/{module}.py"))
-
-
-@pytest.mark.parametrize("module", DELTA_FILES_AND_TEXTS)
-def test_history_of_a_delta_table_needs_no_spark(module):
-    assert not any(name.startswith(("foreachonce.spark", "pyspark")) for name in imported(f"delta/{module}.py"))
+    assert not [name for name in own(module) if name.startswith("testing/")]
 
 
 def test_import_loads_no_driver_and_starts_no_spark():
@@ -168,7 +138,7 @@ def test_import_loads_no_driver_and_starts_no_spark():
 import foreachonce, sys
 loaded = {name.partition(".")[0] for name in sys.modules}
 assert not loaded & {"psycopg", "psycopg_binary", "psycopg2", "pymysql", "confluent_kafka", "pandas", "pytest"}, loaded
-assert not loaded & {"prometheus_client", "opentelemetry", "typer", "rich"}, loaded
+assert not loaded & {"prometheus_client", "opentelemetry", "typer", "rich", "jinja2"}, loaded
 from pyspark import SparkContext
 assert SparkContext._gateway is None and SparkContext._active_spark_context is None
 """
@@ -198,16 +168,3 @@ else:
 
 def test_everything_that_is_public_is_there():
     assert [name for name in foreachonce.__all__ if not hasattr(foreachonce, name)] == []
-
-
-def test_versions_of_both_libraries_are_told():
-    assert _version.versions().startswith("foreachonce ")
-    assert ", pyspark " in _version.versions()
-
-
-def test_versions_are_told_without_an_installed_package(monkeypatch):
-    def version(name: str) -> str:
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr(_version, "version", version)
-    assert ", pyspark " in _version.versions.__wrapped__()

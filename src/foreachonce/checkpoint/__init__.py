@@ -9,13 +9,17 @@ from foreachonce.checkpoint.formats import (
     Log,
     OffsetLog,
     by_entry,
+    is_stateful,
     log_number,
     metadata_text,
+    query_id,
+    read_commit,
+    read_end,
+    read_position,
     source_log_files,
     source_log_lines,
     source_log_names,
 )
-from foreachonce.checkpoint.read import is_stateful, query_id, read_commit, read_end, read_position
 
 __all__ = [
     "COMPACT",

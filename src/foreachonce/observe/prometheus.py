@@ -66,16 +66,16 @@ class PrometheusObserver:
 
     def __call__(self, event: Event) -> None:
         """Count an epoch."""
-        found, stream = self._metrics, event.stream or ""
+        metrics, stream = self._metrics, event.stream or ""
         # Each outcome is there from the first epoch on: Prometheus sees no increase in a series that begins with 1.
         for outcome in OUTCOMES:
-            found.epochs.labels(stream, outcome).inc(outcome == event.outcome)
+            metrics.epochs.labels(stream, outcome).inc(outcome == event.outcome)
         for step, seconds in event.seconds.items():
-            found.seconds.labels(stream, step).observe(seconds)
+            metrics.seconds.labels(stream, step).observe(seconds)
         for source, records in event.behind.items():
             if records is not None:
-                found.behind.labels(stream, source).set(records)
+                metrics.behind.labels(stream, source).set(records)
         if event.outcome == "written":
-            found.rows.labels(stream).inc(event.rows or 0)
-            found.head.labels(stream).set(event.seq or 0)
-            found.written.labels(stream).set_to_current_time()
+            metrics.rows.labels(stream).inc(event.rows or 0)
+            metrics.head.labels(stream).set(event.seq or 0)
+            metrics.written.labels(stream).set_to_current_time()

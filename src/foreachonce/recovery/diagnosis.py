@@ -1,8 +1,8 @@
-"""Whether a checkpoint goes with what the ledgers say. Pure but for the folder's files."""
+"""Whether a checkpoint goes with what the ledgers say, and the words for it. Pure but for the folder's files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,16 +19,43 @@ from foreachonce.checkpoint import (
     source_log_names,
 )
 from foreachonce.entry import Entry
-from foreachonce.errors import EpochError
+from foreachonce.errors import EpochError, Mismatch
 from foreachonce.position import Position, log_pointer
 from foreachonce.recovery.goal import Goal
 from foreachonce.recovery.past import lost_beginnings
+from foreachonce.recovery.source import MissingInput
 
 Kind = Literal["new", "agrees", "missing", "damaged", "behind", "ahead", "changed", "replaced", "foreign", "other"]
 # The query can start on the checkpoint as it is.
 FINE: tuple[Kind, ...] = ("new", "agrees")
 # What Spark keeps in a checkpoint; the names of what it makes on the way there begin so too.
 _KEPT = ("metadata", "offsets", "commits", "sources", "state")
+
+_WHAT: Mapping[Kind, str] = {
+    "new": "the stream is new",
+    "agrees": "checkpoint and ledger agree",
+    "missing": "the checkpoint is gone",
+    "damaged": "the checkpoint is damaged",
+    "behind": "the checkpoint is older than the ledger",
+    "ahead": "the checkpoint is newer than the ledger: the sink was put back, or has lost commits",
+    "changed": "the checkpoint was rolled back, and its newest batch cut anew",
+    "replaced": "the checkpoint was replaced by a new one, whose query has finished no batch",
+    "foreign": "the checkpoint is another query's, which has finished batches",
+    "other": "what is there is no checkpoint",
+}
+_DOES: Mapping[Kind, str] = {
+    "missing": "write it anew from the ledger",
+    "damaged": "write it anew from the ledger",
+    "behind": "put it forward to the ledger",
+    "ahead": "put it back to the ledger, so that Spark reads again just what the sink lacks",
+    "changed": "put the ledger's batch in the place of the one that was cut anew",
+    "replaced": "write the old one anew from the ledger",
+}
+# What is added where the query begins anew for the sake of its state.
+BEGUN_ANEW = (
+    "  Its state is gone: it becomes a new query's, whose batch 0 is the whole source up to there. That is read for the\n"
+    "  state, and nothing of it is written."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +68,11 @@ class Diagnosis:
             newest batch is older than the ledger's. ``ahead``: it holds batches as done that the ledger lacks.
             ``changed``: the ledger's newest batch holds other rows there. ``replaced``: another query's, which has
             finished no batch. ``foreign``: another query's, which has. ``other``: a file, or a folder of other things.
-        found: what was found there, in words.
+        details: what was details there, in words.
     """
 
     kind: Kind
-    found: str
+    details: str
 
     @property
     def is_fine(self) -> bool:
@@ -70,12 +97,12 @@ def diagnose(folder: CheckpointFolder, goal: Goal | None, *, interval: int = COM
     if not any(folder.names(name) for name in ("offsets", "commits", "sources")) and not folder.exists("metadata"):
         return _of_no_checkpoint(folder)
     try:
-        found = _query_id(folder)
+        query = _query_id(folder)
     except EpochError as error:
         return Diagnosis("damaged", str(error))
     planned, done = (newest(folder.names(name)) for name in ("offsets", "commits"))
-    words = f"query {found}, newest batch {_batch(planned)}, newest commit {_batch(done)}"
-    if found != goal.query_id:
+    words = f"query {query}, newest batch {_batch(planned)}, newest commit {_batch(done)}"
+    if query != goal.query_id:
         return Diagnosis("replaced" if done < 0 else "foreign", words)
     if planned < goal.newest:
         return Diagnosis("behind", words)
@@ -158,11 +185,11 @@ def _check_source_logs(folder: CheckpointFolder, position: Position, interval: i
 def _check_source_log(folder: CheckpointFolder, source: str, interval: int) -> None:
     """Refuse a file source's log that is torn or has a gap: Spark reads it whole, for the files that it has seen."""
     names = folder.names(f"sources/{source}")
-    found: set[int] = set()
+    present: set[int] = set()
     for name in source_log_names(names, interval):
-        found |= _entries_in(folder, f"sources/{source}/{name}")
+        present |= _entries_in(folder, f"sources/{source}/{name}")
     last = max((number for number in map(log_number, names) if number is not None), default=-1)
-    lost = [str(number) for number in range(last + 1) if number not in found]
+    lost = [str(number) for number in range(last + 1) if number not in present]
     if lost:
         raise EpochError(f"sources/{source} of the checkpoint {folder.root} lacks {', '.join(lost[:10])}")
 
@@ -199,3 +226,68 @@ def newest(names: Iterable[str]) -> int:
 
 def _batch(number: int) -> str:
     return "none" if number < 0 else str(number)
+
+
+def describe(folder: CheckpointFolder, diagnosis: Diagnosis, goal: Goal | None, lost: Sequence[MissingInput]) -> str:
+    """What the checkpoint is and what is to be done."""
+    lines = [f"{_WHAT[diagnosis.kind]}.", f"  checkpoint {folder.root}: {diagnosis.details}"]
+    if goal is not None:
+        lines.append(f"  ledger: {_goal(goal)}")
+    if diagnosis.kind in _DOES:
+        lines.append(f"  to do: {_to_do(diagnosis.kind, goal)}.")
+        if folder.exists(""):
+            lines.append("  The old checkpoint is moved aside, not deleted.")
+    if lost:
+        lines.append("  The source no longer holds rows that the sink lacks:")
+        lines += [f"    {each}" for each in lost]
+    return "\n".join(lines)
+
+
+def _to_do(kind: Kind, goal: Goal | None) -> str:
+    if goal is None:
+        return "let the query begin again where its sources began; the ledger has no batch of it"
+    return f"{_DOES[kind]}; it then goes on after batch {goal.batch_id}"
+
+
+def _goal(goal: Goal) -> str:
+    if goal.last is None:
+        return f"query {goal.query_id}, no batch yet; batch {goal.newest} was started"
+    ends = goal.last.position.ends.replace("\n", ", ")
+    settled = "" if goal.unfinished is None else f"; batch {goal.newest} was started, or is in one of the sinks"
+    return f"query {goal.query_id}, batch {goal.batch_id}, which ends at {ends}{settled}"
+
+
+def explain_expired(text: str) -> str:
+    """The message of an :class:`~foreachonce.errors.Expired`."""
+    return (
+        f"{text}\n"
+        "  Nothing was changed. Bring them back into the source; or, to go on without them, say accept_data_loss=True\n"
+        "  (Spark's Kafka source then needs failOnDataLoss=false)."
+    )
+
+
+def explain_state(root: str, diagnosis: Diagnosis, goal: Goal) -> str:
+    """The message of a :class:`~foreachonce.errors.StateLost`."""
+    return (
+        f"{_WHAT[diagnosis.kind]}, and the query keeps state, which no ledger holds: {root} does not have the state after "
+        f"batch {goal.batch_id} of query {goal.query_id}. Nothing was changed.\n"
+        "  Put back a copy of the checkpoint with its state. An older one will do where the batches since then come out as\n"
+        "  they were (the same limits): start the query on it without a repair, and they are replayed into its state.\n"
+        "  Or say accept_state_loss=True: the query then reads its whole source again for its state, and writes none of\n"
+        "  what the ledger has; what the source no longer holds is missing from the state."
+    )
+
+
+def explain_other(root: str, diagnosis: Diagnosis, goal: Goal) -> Mismatch:
+    """What to do with a path that is no checkpoint's, or another query's."""
+    if diagnosis.kind == "other":
+        return Mismatch(
+            f"{root} is no checkpoint: it is or holds {diagnosis.details}. Nothing was changed.\n"
+            "  Is the path spelt wrong? A checkpoint that is gone is written anew where nothing is."
+        )
+    return Mismatch(
+        f"{_WHAT['foreign']}: {root} holds {diagnosis.details}; the ledger's batches are those of query {goal.query_id}. "
+        "Nothing was changed.\n"
+        "  If two queries share the stream's name, give each a stream= of its own. If this checkpoint is not wanted, move\n"
+        "  it away: a missing one is written anew."
+    )

@@ -40,14 +40,14 @@ class Past:
         was cut anew at it or before: an older entry that it alone holds is believed only if they agree on the next above it
         that both know.
         """
-        known, found = self.logs.get(source, {}), {} if self.old is None else folder_log(self.old, self.folders[source])
-        common = sorted(found.keys() & known.keys())
+        known, old_log = self.logs.get(source, {}), {} if self.old is None else folder_log(self.old, self.folders[source])
+        common = sorted(old_log.keys() & known.keys())
 
         def is_believed(number: int) -> bool:
             above = next((each for each in common if each > number), None)
-            return above is not None and sorted(found[above]) == sorted(known[above])
+            return above is not None and sorted(old_log[above]) == sorted(known[above])
 
-        return {number: lines for number, lines in found.items() if is_believed(number)} | dict(known)
+        return {number: lines for number, lines in old_log.items() if is_believed(number)} | dict(known)
 
 
 def past_of(goal: Goal, chain: Iterable[Entry], old: CheckpointFolder | None) -> Past:
@@ -88,11 +88,11 @@ def starts_alike(last: Entry, old: CheckpointFolder) -> bool:
 
 def folder_log(folder: CheckpointFolder, source: str) -> dict[int, tuple[str, ...]]:
     """A file source's log in a checkpoint, as far as it can be read; empty for another source."""
-    found: dict[int, tuple[str, ...]] = {}
+    entries: dict[int, tuple[str, ...]] = {}
     for name in folder.names(f"sources/{source}"):
         if log_number(name) is not None:
-            found |= log_entries(folder, f"sources/{source}/{name}")
-    return found
+            entries |= log_entries(folder, f"sources/{source}/{name}")
+    return entries
 
 
 def log_entries(folder: CheckpointFolder, path: str) -> Log:

@@ -122,7 +122,7 @@ def begin_first(old: CheckpointFolder) -> Rebuilt:
 
 
 def _is_file_log(old: CheckpointFolder, name: str) -> bool:
-    """Whether a source's folder is a log of files, or what is left of one; its files are found anew."""
+    """Whether a source's folder is a log of files, or what is left of one; its files are listed again."""
     if folder_log(old, name):
         return True
     with suppress(ValueError, EpochError):
@@ -148,20 +148,20 @@ def offsets_before(entry: Entry) -> str:
 def _commits(goal: Goal, old: CheckpointFolder | None, state: KeptState | None) -> dict[str, str]:
     if goal.last is None:
         return {}
-    found = {} if old is None else _verbatim_commits(goal, old)
+    kept = {} if old is None else _verbatim_commits(goal, old)
     newest = f"commits/{goal.batch_id}"
     if state is not None and state.runs_again:
-        return {path: text for path, text in found.items() if path != newest}
-    return {newest: CommitLog.after(OffsetLog.parse(goal.last.offset_log).watermark).text()} | found
+        return {path: text for path, text in kept.items() if path != newest}
+    return {newest: CommitLog.after(OffsetLog.parse(goal.last.offset_log).watermark).text()} | kept
 
 
 def _verbatim_commits(goal: Goal, old: CheckpointFolder) -> dict[str, str]:
     """The commits of the goal's batch, and of the one before it, as far as they can be read."""
-    found: dict[str, str] = {}
+    commits: dict[str, str] = {}
     for number in (goal.batch_id, goal.batch_id - 1):
         with suppress(EpochError):
-            found[f"commits/{number}"] = read_commit(old, number)
-    return found
+            commits[f"commits/{number}"] = read_commit(old, number)
+    return commits
 
 
 def _lines(log: Log) -> tuple[str, ...]:
@@ -190,7 +190,7 @@ def _source_logs(settled: Entry, past: Past) -> dict[str, Log]:
 def _kept(past: Past, rebuilt: Collection[str]) -> Iterator[str]:
     """What of an old checkpoint is copied, but for what is torn: Spark makes it anew, or says that it needs it.
 
-    Not the log of a file source that has no files yet for the ledger: they are found anew.
+    Not the log of a file source that has no files yet for the ledger: they are listed again.
     """
     old, written = past.old, {past.folders[source] for source in rebuilt}
     if old is None:

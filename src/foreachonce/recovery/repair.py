@@ -29,13 +29,22 @@ from foreachonce.epoch import Epoch
 from foreachonce.errors import ConfigurationError, Conflict, Expired, ForeachOnceError, StateLost
 from foreachonce.faults import Point, fault
 from foreachonce.ledger import Ledger
-from foreachonce.recovery.diagnosis import FINE, Diagnosis, Kind, diagnose
+from foreachonce.recovery.diagnosis import (
+    BEGUN_ANEW,
+    FINE,
+    Diagnosis,
+    Kind,
+    describe,
+    diagnose,
+    explain_expired,
+    explain_other,
+    explain_state,
+)
 from foreachonce.recovery.goal import Goal, Standing, goal_of
 from foreachonce.recovery.past import past_of
 from foreachonce.recovery.rebuild import Rebuilt, begin_anew, begin_first, rebuild
 from foreachonce.recovery.source import Earliest, MissingInput, missing_files, missing_records
 from foreachonce.recovery.state import STATE, kept_state, newer
-from foreachonce.recovery.words import BEGUN_ANEW, describe, explain_expired, explain_other, explain_state
 
 log = logging.getLogger("foreachonce")
 _P = ParamSpec("_P")
@@ -143,29 +152,29 @@ def repair(
     _refuse_running(looks, running)
     folder = _after_a_crash(folder, looks, dry_run)
     goal = goal_of([look.standing for look in looks])
-    found = diagnose(folder, goal, interval=interval)
+    diagnosis = diagnose(folder, goal, interval=interval)
     held = {} if earliest is None else earliest([look.head for look in looks if look.head is not None])
-    lost = _lost(goal, found, folder, held)
-    result = Repair(folder.root, found.kind, describe(folder, found, goal, lost), lost)
+    lost = _lost(goal, diagnosis, folder, held)
+    result = Repair(folder.root, diagnosis.kind, describe(folder, diagnosis, goal, lost), lost)
     if lost and not (accept_data_loss or dry_run):
         raise Expired(explain_expired(result.text))
-    if found.is_fine:
+    if diagnosis.is_fine:
         return result
     if goal is None:
         return result if dry_run else _carry_out(looks, folder, result, _Plan(None, begin_first(folder)))
-    if found.kind in ("foreign", "other"):
-        raise explain_other(folder.root, found, goal)
+    if diagnosis.kind in ("foreign", "other"):
+        raise explain_other(folder.root, diagnosis, goal)
     rear = next(look for look in looks if look.standing.last == goal.last)
-    plan = _plan(rear, goal, found, folder, accept_state_loss, interval)
+    plan = _plan(rear, goal, diagnosis, folder, accept_state_loss, interval)
     if plan.anew is not None:
         result = replace(result, text=f"{result.text}\n{BEGUN_ANEW}")
     return result if dry_run else _carry_out(looks, folder, result, plan)
 
 
-def _lost(goal: Goal | None, found: Diagnosis, folder: CheckpointFolder, earliest: Earliest) -> tuple[MissingInput, ...]:
+def _lost(goal: Goal | None, diagnosis: Diagnosis, folder: CheckpointFolder, earliest: Earliest) -> tuple[MissingInput, ...]:
     if goal is None:
         return ()
-    is_own = found.is_fine or found.kind in _OWN
+    is_own = diagnosis.is_fine or diagnosis.kind in _OWN
     return (*missing_records(goal, earliest), *(missing_files(goal, folder) if is_own else ()))
 
 
@@ -242,9 +251,9 @@ class _Plan:
 
 
 def _plan(
-    rear: _Look, goal: Goal, found: Diagnosis, folder: CheckpointFolder, accept_state_loss: bool, interval: int
+    rear: _Look, goal: Goal, diagnosis: Diagnosis, folder: CheckpointFolder, accept_state_loss: bool, interval: int
 ) -> _Plan:
-    old = folder if found.kind in _OWN else None
+    old = folder if diagnosis.kind in _OWN else None
     past = past_of(goal, rear.stream.ledger.entries(rear.stream.name), old)
     if not (goal.is_stateful or (old is not None and old.exists(STATE))):
         return _Plan(goal, rebuild(goal, past, interval=interval))
@@ -252,7 +261,7 @@ def _plan(
     if state is not None:
         return _Plan(goal, rebuild(goal, past, state=state, interval=interval))
     if not accept_state_loss or goal.last is None or goal.unfinished is not None:
-        raise StateLost(explain_state(folder.root, found, goal))
+        raise StateLost(explain_state(folder.root, diagnosis, goal))
     epoch, rebuilt = begin_anew(goal.last, past, interval=interval)
     return _Plan(goal, rebuilt, epoch)
 

@@ -51,14 +51,17 @@ def missing_records(goal: Goal, earliest: Earliest) -> Iterator[MissingInput]:
 
 
 def missing_files(goal: Goal, folder: CheckpointFolder) -> list[MissingInput]:
-    """The files that Spark had found for batches after the sink's last, and that are deleted now.
+    """The files that Spark had listed for batches after the sink's last, and that are deleted now.
 
     Args:
         folder: the query's own checkpoint; another's numbers its source log otherwise.
     """
-    sources = _file_sources(goal).items()
-    found = (MissingInput(source, path) for source, after in sources for path in _paths(folder, goal.folders[source], after))
-    return [each for each in dict.fromkeys(found) if not folder.has(each.what)]
+    inputs = dict.fromkeys(
+        MissingInput(source, path)
+        for source, after in _file_sources(goal).items()
+        for path in _paths(folder, goal.folders[source], after)
+    )
+    return [each for each in inputs if not folder.has(each.what)]
 
 
 def _paths(folder: CheckpointFolder, source: str, after: int) -> Iterator[str]:
@@ -73,9 +76,9 @@ def _file_sources(goal: Goal) -> dict[str, int]:
     """Each source that is made of files or has had no data, with the newest log entry that the sink has; -1 for none."""
     newest = {} if goal.newest_entry is None else goal.newest_entry.position.sources
     has = {} if goal.last is None else {source: log_pointer(span.end) for source, span in goal.last.position.sources.items()}
-    found = {}
+    newest_entries = {}
     for source in goal.folders:
         if newest[source].end is None or log_pointer(newest[source].end) is not None:
             after = has.get(source)
-            found[source] = -1 if after is None else after
-    return found
+            newest_entries[source] = -1 if after is None else after
+    return newest_entries

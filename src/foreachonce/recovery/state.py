@@ -64,11 +64,11 @@ def _is_before(last: Entry, past: Past) -> bool:
 
 def newer(folder: CheckpointFolder, version: int) -> Iterator[str]:
     """The files of versions of the state after one of them."""
-    return (path for path in folder.walk(STATE) if (found := _VERSION.search(path)) is not None and int(found[1]) > version)
+    return (path for path in folder.walk(STATE) if (match := _VERSION.search(path)) is not None and int(match[1]) > version)
 
 
 def _holds(folder: CheckpointFolder, version: int) -> bool:
-    return any((found := _VERSION.search(path)) is not None and int(found[1]) == version for path in folder.walk(STATE))
+    return any((match := _VERSION.search(path)) is not None and int(match[1]) == version for path in folder.walk(STATE))
 
 
 def _ends_alike(old: CheckpointFolder, entry: Entry) -> bool:

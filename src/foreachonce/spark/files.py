@@ -78,9 +78,9 @@ class HadoopFiles:
         if not self._is_folder(place):
             return
         base = self._system.makeQualified(self._place("")).toUri().getPath()
-        found = self._system.listFiles(place, True)
-        while found.hasNext():
-            yield str(found.next().getPath().toUri().getPath()).removeprefix(f"{base}/")
+        files = self._system.listFiles(place, True)
+        while files.hasNext():
+            yield str(files.next().getPath().toUri().getPath()).removeprefix(f"{base}/")
 
     def write(self, path: str, text: str) -> None:
         """Write a file, in place of one that is there."""
@@ -161,17 +161,17 @@ class ConnectFiles:
 
     def text(self, path: str) -> str | None:
         """The text of a file, None where there is none."""
-        with missing_is_fine() as found:
+        with missing_is_fine() as read:
             row = self._spark.read.text(f"{self.root}/{path}", wholetext=True).first()
-            found.append("" if row is None else str(row[0]))
-        return found[0] if found else None
+            read.append("" if row is None else str(row[0]))
+        return read[0] if read else None
 
     def exists(self, path: str) -> bool:
         """Whether the folder is there; the analysis of a read tells, no job runs."""
-        with missing_is_fine() as found:
+        with missing_is_fine() as read:
             reader = self._spark.read.format("binaryFile").option("recursiveFileLookup", "true")
-            found.append(str(reader.load(f"{self.root}/{path}").schema))
-        return bool(found)
+            read.append(str(reader.load(f"{self.root}/{path}").schema))
+        return bool(read)
 
 
 def java_class(jvm: Any, name: str) -> Any:

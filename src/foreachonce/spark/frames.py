@@ -1,16 +1,19 @@
-"""A frame's rows as Arrow on the executors, and what comes back from there."""
+"""A frame's rows as Arrow batches, on the executors or fetched to the driver, and the receipts of the tasks."""
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
+import socket
+import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from foreachonce.errors import CommitInDoubt, ConfigurationError, ForeachOnceError
-from foreachonce.spark.quickack import acknowledged
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 FEW_ROWS, FEW_BYTES = 10_000, 4_000_000
 # Or what was made of at most so many records, where Spark has no size but a source's offsets tell their number.
 FEW_RECORDS = 2_000
-# How many lines of an error that came from Spark are told.
+# How many lines of an error that came from Spark are shown.
 SHOWN = 15
 
 
@@ -43,7 +46,7 @@ Task = Callable[["Iterable[pa.RecordBatch]"], Receipt]
 
 @contextmanager
 def kept(frame: DataFrame) -> Iterator[DataFrame]:
-    """The frame, computed once however many actions use it, and let go at the end; one that the user keeps stays kept."""
+    """The frame, computed once however many actions use it, and released at the end; one that the user keeps stays kept."""
     level = frame.storageLevel
     if level.useMemory or level.useDisk:
         yield frame
@@ -56,7 +59,7 @@ def kept(frame: DataFrame) -> Iterator[DataFrame]:
 
 
 def partitions(frame: DataFrame) -> int | None:
-    """How many tasks would compute the frame; None where asking would cost a Spark job, or cannot be asked (Connect)."""
+    """How many tasks would compute the frame; None where that would cost a Spark job, or is unknown (Connect)."""
     plan = getattr(frame, "_jdf", None)
     if plan is None:
         return None
@@ -96,13 +99,13 @@ def fetched(frame: DataFrame) -> list[pa.RecordBatch]:
     Raises:
         ForeachOnceError: as :func:`run_tasks`.
     """
-    with _in_our_words():
+    with _job_errors():
         batches: list[pa.RecordBatch] = frame.toArrow().to_batches()
         return batches
 
 
 def _size(frame: DataFrame) -> int | None:
-    """How many bytes Spark takes the frame for, which for files is their size; None where it is not asked (Connect, 3.5)."""
+    """Spark's estimate of the frame's bytes, for files their size; None where there is no estimate (Connect, 3.5)."""
     plan = getattr(frame, "_jdf", None)
     if plan is None or not hasattr(frame, "toArrow"):
         return None
@@ -116,9 +119,9 @@ def run_tasks(frame: DataFrame, task: Task) -> list[Receipt]:
     Raises:
         ForeachOnceError: what a task raised, as itself. Such a task is not tried again: it would fail again.
         ConfigurationError: the workers run a Python that lacks a package.
-        CommitInDoubt: a task or the job was lost; what it has committed only the ledger tells.
+        CommitInDoubt: a task or the job was lost; only the ledger shows what it has committed.
     """
-    with _in_our_words():
+    with _job_errors():
         reports = frame.mapInArrow(_reporting(task), "report binary").collect()
     results = [pickle.loads(bytes(report[0])) for report in reports]  # noqa: S301 - written by our own tasks
     for result in results:
@@ -128,7 +131,7 @@ def run_tasks(frame: DataFrame, task: Task) -> list[Receipt]:
 
 
 @contextmanager
-def _in_our_words() -> Iterator[None]:
+def _job_errors() -> Iterator[None]:
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
@@ -144,7 +147,7 @@ def _reporting(task: Task) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.R
 
         result: Receipt | ForeachOnceError
         try:
-            result = task(acknowledged(batches))
+            result = task(_acknowledged(batches))
         except ForeachOnceError as error:
             # Spark must not repeat a task that the sink refused, and expects its input to be read to the end.
             result = error.with_traceback(None)
@@ -152,6 +155,42 @@ def _reporting(task: Task) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.R
         yield pa.RecordBatch.from_arrays([pa.array([pickle.dumps(result)], pa.binary())], names=["report"])
 
     return report
+
+
+def _acknowledged(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches as they come, each acknowledged at once, which spares a task 40 ms.
+
+    Spark writes a frame's end in a few bytes of their own. TCP keeps a small write back until what was sent before is
+    acknowledged (Nagle's algorithm), and Linux delays that by 40 ms where the reader sends nothing, as a task that waits for
+    rows. Spark has no setting for it. Source: tcp(7), TCP_QUICKACK, which holds for a moment only; measured in
+    docs/decisions/0009-small-batches.md.
+    """
+    descriptor = _input_of_worker() if hasattr(socket, "TCP_QUICKACK") else None
+    if descriptor is None:
+        yield from batches
+        return
+    # A duplicate can be closed without harm to Spark's connection.
+    with socket.socket(fileno=os.dup(descriptor)) as connection:
+        for batch in batches:
+            # Spark may use a Unix socket, which has no such option.
+            with suppress(OSError):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            yield batch
+
+
+def _input_of_worker() -> int | None:
+    """The descriptor of the connection by which Spark sends rows to this worker; None outside of a worker.
+
+    It is the ``infile`` of ``main`` in pyspark/worker.py, which no public name gives.
+    """
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code.co_name == "main" and "infile" in frame.f_locals:
+            with suppress(OSError, AttributeError, ValueError):
+                descriptor = int(frame.f_locals["infile"].fileno())
+                return descriptor if stat.S_ISSOCK(os.fstat(descriptor).st_mode) else None
+    return None
 
 
 def exhaust(batches: Iterable[pa.RecordBatch]) -> None:
@@ -174,17 +213,17 @@ def backticked(name: str) -> str:
 
 
 def job_error(error: Exception) -> ConfigurationError | CommitInDoubt:
-    """A failed Spark job in our words."""
+    """The error of this library for a failed Spark job."""
     missing = re.search(r"ModuleNotFoundError: (No module named '[\w.]+')", str(error))
     if missing:
         return ConfigurationError(
             f"Spark's Python workers lack a package: {missing[1]}. They run PYSPARK_PYTHON, by default the first python3 on "
             "the path: before the session is made, set it to a Python that has foreachonce and all that the job imports."
         )
-    return CommitInDoubt(f"the Spark job that wrote the batch failed: {told(str(error))}")
+    return CommitInDoubt(f"the Spark job that wrote the batch failed: {excerpt(str(error))}")
 
 
-def told(text: str) -> str:
+def excerpt(text: str) -> str:
     """An error's text without Java's stack; of a long Python traceback its beginning and its end."""
     lines = [line for line in text.splitlines() if line.strip() and not re.match(r"\s*at [\w.$]+", line)]
     return "\n".join(lines if len(lines) <= SHOWN else [*lines[:3], "…", *lines[3 - SHOWN :]])
