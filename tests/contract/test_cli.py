@@ -9,7 +9,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from foreachonce import DeltaSink, KafkaSink, SqlLedger
-from foreachonce.cli.place import place_of
+from foreachonce.address import AddressOptions
+from foreachonce.cli.opening import address_of
 from foreachonce.sql.url import parse_url
 from tests.servers.kafka import Reader, make_topic
 from tests.unit.builders import chain, entry, epoch
@@ -57,7 +58,7 @@ def test_password_is_shown_nowhere(postgres_url, query, app, tmp_path):
     fill(postgres_url, *chain(10, 20))
     query(*told("init", "--ledger", postgres_url, "--user", app)["rights"], f'grant usage on schema public to "{app}"')
     own = parse_url(postgres_url).set(username=app, password=PASSWORD).render_as_string(hide_password=False)
-    plain = place_of(own).words[1]
+    plain = address_of(own, AddressOptions()).arguments[1]
     asked = ("doctor", "s", "--checkpoint", tmp_path / "c")
     for address, environment in ((plain, {"FOREACHONCE_LEDGER_PASSWORD": PASSWORD}), (own, {})):
         for more in ((), ("--json",)):

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from foreachonce import ConfigurationError, DeltaSink, DeltaTables, JdbcSink, Mismatch, SqlLedger, StateLost, exactly_once
 from foreachonce.chain import breaks
-from foreachonce.cli.commands import app
+from foreachonce.cli.app import app
 from foreachonce.errors import Expired
 from foreachonce.sql import entries as ledger_rows
 from foreachonce.testing.contract import refused

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from foreachonce import Entry, SqlLedger
 from foreachonce.checkpoint.local import LocalCheckpoint
-from foreachonce.cli.commands import app
+from foreachonce.cli.app import app
 from foreachonce.recovery.goal import Standing, goal_of
 from foreachonce.recovery.past import past_of
 from foreachonce.recovery.rebuild import rebuild

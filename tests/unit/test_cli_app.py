@@ -9,8 +9,8 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from foreachonce.cli import app as start
-from foreachonce.cli.commands import app
+from foreachonce import cli
+from foreachonce.cli.app import app
 from foreachonce.cli.words import duration, number
 from tests.unit.builders import chain
 from tests.unit.command import checkpoint_after, fill, run
@@ -25,7 +25,7 @@ def called(monkeypatch, capsys):
     def called(*words: str) -> tuple[object, str]:
         monkeypatch.setattr(sys, "argv", ["foreachonce", *words])
         with pytest.raises(SystemExit) as ended:
-            start.main()
+            cli.main()
         return ended.value.code, capsys.readouterr().err
 
     return called
@@ -39,14 +39,14 @@ def test_missing_package_says_what_to_install(called, monkeypatch, package):
 
 
 def test_error_of_the_command_itself_says_neither_yes_nor_no(called, monkeypatch, sqlite_url):
-    monkeypatch.setattr("foreachonce.cli.ledger.known", lambda *_: 1 / 0)
+    monkeypatch.setattr("foreachonce.cli.listing.require_stream", lambda *_: 1 / 0)
     fill(sqlite_url, *CHAIN)
     code, said = called("ledger", "show", "s", "--ledger", sqlite_url)
     assert (code, "ZeroDivisionError" in said) == (3, True)
 
 
 def test_script_is_installed():
-    done = subprocess.run([sys.executable, "-c", "from foreachonce.cli.app import main; main()", "--version"],
+    done = subprocess.run([sys.executable, "-c", "from foreachonce.cli import main; main()", "--version"],
                           capture_output=True, text=True, timeout=120)  # fmt: skip
     assert (done.returncode, done.stdout.split()[0]) == (0, "foreachonce")
 
@@ -89,12 +89,12 @@ def test_error_of_the_file_system_is_a_line(sqlite_url, tmp_path):
     (None, "-"), (0.004, "0.00 s"), (9.99, "9.99 s"), (12.34, "12.3 s"), (200, "3 min 20 s"), (18_720, "5 h 12 min"),
     (273_600, "3 d 4 h"), (0, "0.00 s"),
 ])  # fmt: skip
-def test_times_are_told_in_two_units(seconds, text):
+def test_durations_have_two_units(seconds, text):
     assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(("value", "text"), [
     (None, "-"), (0, "0"), (1234567, "1,234,567"), (12.34, "12.3"), (1234.5, "1,234"),
 ])  # fmt: skip
-def test_numbers_are_told_as_people_write_them(value, text):
+def test_numbers_have_separators(value, text):
     assert number(value) == text

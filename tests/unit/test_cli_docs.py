@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from foreachonce.cli.commands import app
+from foreachonce.cli.app import app
 from tests.unit.builders import entry, files
 from tests.unit.command import checkpoint_after, fill, timed
 

@@ -34,7 +34,7 @@ def test_exported_entries_come_back_as_they_were(entries, sqlite_url, tmp_path):
     assert done == {"stream": "s", "entries": 2, "output": str(file)}
     assert list(map(read, file.read_text().splitlines())) == entries
     assert list(tmp_path.glob(".audit*")) == []
-    assert "2 entries of s are in" in run("export", "s", "--ledger", sqlite_url, "--output", file)
+    assert f"Wrote 2 entries of s to {file}." in run("export", "s", "--ledger", sqlite_url, "--output", file)
 
 
 def test_export_as_json_is_one_array(entries, sqlite_url):
@@ -66,7 +66,7 @@ def test_old_entries_are_pruned(sqlite_url):
     view = fill(sqlite_url, *aged)
     asked = ("prune", "s", "--ledger", sqlite_url)
     assert told(*asked, "--older-than", "140d")["pruned"] == 10
-    assert run(*asked, "--older-than", "20w", "--keep", 120).startswith("0 entries")
+    assert run(*asked, "--older-than", "20w", "--keep", 120).startswith("Deleted 0 entries")
     assert told(*asked, "--keep", 120)["pruned"] == 20
     assert next(view.entries("s")).seq == 30
 
@@ -74,8 +74,8 @@ def test_old_entries_are_pruned(sqlite_url):
 @pytest.mark.parametrize(("words", "text"), [
     ([], "say what stays: --keep 100 or more, --older-than AGE, or both"),
     (["--keep", 99], "keep=99 must be at least 100"),
-    (["--older-than", "90"], "--older-than '90' is no age; say 90d, 12h, 30m or 4w"),
-    (["--older-than", "-1d"], "is no age"),
+    (["--older-than", "90"], "--older-than '90' is not an age; say 90d, 12h, 30m or 4w"),
+    (["--older-than", "-1d"], "is not an age"),
 ])  # fmt: skip
 def test_what_cannot_be_pruned_is_refused(sqlite_url, words, text):
     fill(sqlite_url, entry())

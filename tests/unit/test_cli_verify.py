@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from foreachonce.cli.proof import Proof
+from foreachonce.cli.timeline import Proof
 from foreachonce.entry import Decision, Parts
 from foreachonce.sql import intents
 from tests.unit.builders import chain, entry
@@ -36,7 +36,7 @@ def test_chain_without_gap_is_proven(sqlite_url):
     said = run("verify", "s", "--ledger", sqlite_url)
     assert said.startswith("Proven: each entry starts where the one before ended, without gap or overlap. 3 entries, ")
     assert "The rows were not compared with the table's (--table NAME compares them)." in said
-    assert said.splitlines()[-1].startswith("Not proven by this: that the rows still are in the table")
+    assert said.splitlines()[-1].startswith("Not proven: that the table still holds the rows")
 
 
 def test_gap_is_told_with_both_entries(sqlite_url):
@@ -63,7 +63,7 @@ def test_entry_that_is_gone_from_the_middle_is_a_break(sqlite_url):
 
 def test_pruned_beginning_is_said_and_no_break(sqlite_url):
     fill(sqlite_url, *CHAIN[1:])
-    assert "It begins with seq 1: what was before is pruned or gone" in run("verify", "s", "--ledger", sqlite_url)
+    assert "The chain begins with seq 1: older entries were pruned or are gone" in run("verify", "s", "--ledger", sqlite_url)
 
 
 def test_entries_that_somebody_forced_are_said(sqlite_url):
@@ -71,7 +71,7 @@ def test_entries_that_somebody_forced_are_said(sqlite_url):
     fill(sqlite_url, *GAP[:2], forced)
     found = told("verify", "s", "--ledger", sqlite_url)
     assert (found["proven"], found["forced"]) == (True, [2])
-    assert "but for 1 place that somebody wanted" in found["text"]
+    assert "except at 1 forced mismatch." in found["text"]
     assert "Seq 2 was written in spite of a mismatch (on_mismatch=write: ahead)" in found["text"]
 
 
@@ -80,16 +80,16 @@ def test_rows_that_are_not_told_and_epochs_that_lack_transactions_are_said():
     entries = [replace(CHAIN[0], rows=None), replace(CHAIN[1], parts=Parts(1, 2))]
     assert list(proof.watch(entries)) == entries
     lines = "\n".join(proof.lines())
-    assert "1 batch of them: rows are not told." in lines
-    assert "Seq 1 was passed unfinished (1 of 2 transactions)" in lines
-    assert list(Proof().lines()) == ["There is no entry, so there is nothing to prove."]
+    assert "1 batch has no row count." in lines
+    assert "Seq 1 was left unfinished (1 of 2 transactions)" in lines
+    assert list(Proof().lines()) == ["There are no entries, so there is nothing to prove."]
 
 
 def test_call_that_was_begun_is_said(sqlite_url):
     view = fill(sqlite_url, *CHAIN)
     with view.database.writing(view.url) as connection:
         intents.append(connection, None, entry(30, 40, seq=3, batch_id=3), 0)
-    assert "Batch 3 of query query-1 was begun and is not finished" in run("verify", "s", "--ledger", sqlite_url)
+    assert "Batch 3 of query query-1 was started and is not finished" in run("verify", "s", "--ledger", sqlite_url)
 
 
 @pytest.mark.parametrize("table", ["orders", NASTY])
@@ -103,7 +103,7 @@ def test_rows_are_compared_with_the_tables(sqlite_url, table):
         connection.execute(sa.delete(sa.table(table, sa.column("id"))).where(sa.column("id") == 0))
     found = told(*asked, code=1)
     assert (found["proven"], found["counts"]) == (True, {"entries": 30, "table": 29, "well": False})
-    assert "30 by the entries, 29 in the table. Where the stream only appends" in run(*asked, code=1)
+    assert "30 by the entries, 29 in the table. If the stream only appends" in run(*asked, code=1)
 
 
 def test_tables_of_one_transaction_are_counted_together(sqlite_url):

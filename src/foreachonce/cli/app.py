@@ -1,38 +1,73 @@
-"""Where the command begins: what is missing is said, and how it ends is a code."""
+"""The commands by name, and the exit code and message of an error in one."""
 
 from __future__ import annotations
 
+import os
+import re
 import sys
-import traceback
-from types import TracebackType
+from importlib.metadata import version
+from typing import Annotated, Any
 
-INSTALL = "foreachonce: the command line needs Typer and Rich: pip install 'foreachonce[cli]'"
+import typer
+from typer.core import TyperGroup
 
+from foreachonce.address import PASSWORD
+from foreachonce.cli import doctor, listing, output, report, upkeep, verify
+from foreachonce.cli.options import with_shared_options
+from foreachonce.errors import ForeachOnceError, SinkUnavailable
 
-class _Ending:
-    """An error of the command itself ends with 3: Python's own 1 would say that a chain is broken."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if isinstance(error, Exception):
-            traceback.print_exception(error)
-            sys.exit(3)
+# The exit code that a shell gives a command which a closed pipe has ended.
+_PIPE = 141
 
 
-def main() -> None:
-    """Run the command that ``sys.argv`` names."""
-    try:
-        import rich  # noqa: F401 - to be sure of it
-        import typer  # noqa: F401 - to be sure of it
-    except ModuleNotFoundError as error:
-        print(f"{INSTALL} ({error})", file=sys.stderr)
-        sys.exit(2)
-    from foreachonce.cli.commands import app
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; print an expected error on stderr, without a traceback."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # The reader has closed the pipe: let Python flush the rest to nowhere when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(_PIPE) from None
+        except OSError as error:
+            output.complain(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+        except ForeachOnceError as error:
+            output.complain(f"{error}{_password_hint(error)}")
+        raise typer.Exit(2)
 
-    # A terminal that lacks a character gets another one, not an error.
-    for stream in (sys.stdout, sys.stderr):
-        getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
-    with _Ending():
-        app(prog_name="foreachonce")
+
+def _password_hint(error: ForeachOnceError) -> str:
+    """Where the password is taken from, if a wrong password may be the cause."""
+    is_refused = isinstance(error, SinkUnavailable) and re.search("(?i)password|access denied", str(error))
+    return f" A ledger's password is taken from {PASSWORD} where its address has none." if is_refused else ""
+
+
+# No pretty exceptions: they show local variables, and with them secrets.
+app = typer.Typer(
+    cls=_Commands, name="foreachonce", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+ledgers = typer.Typer(name="ledger", no_args_is_help=True, help="Look at a ledger's streams and entries.")
+app.add_typer(ledgers)
+
+ledgers.command("list")(with_shared_options(listing.list_streams))
+ledgers.command("show")(with_shared_options(listing.show))
+for command in (doctor.doctor, doctor.restore, verify.verify, report.report, upkeep.export, upkeep.prune, upkeep.init):
+    app.command()(with_shared_options(command))
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        output.say(f"foreachonce {version('foreachonce')}")
+        raise typer.Exit
+
+
+@app.callback()
+def foreachonce(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version, and exit.")
+    ] = False,
+) -> None:
+    """Look at ledgers, compare checkpoints with them and repair them, prove chains.
+
+    --ledger or FOREACHONCE_LEDGER names the ledger, FOREACHONCE_LEDGER_PASSWORD holds its password.
+    """

@@ -1,4 +1,4 @@
-"""What a command says: words and tables for people, or one JSON value, on stdout; complaints on stderr."""
+"""Print text and tables for people, or one JSON value, on stdout; errors on stderr."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-# What is not a terminal is read by a program or a file's reader: nothing is wrapped there.
+# Lines for a file or a pipe are not wrapped.
 _WIDE = 1000
 Justify = Literal["left", "right"]
 
 
 def say(text: str) -> None:
-    """Print words as they are."""
+    """Print a text as it is."""
     _console().print(text, soft_wrap=True)
 
 
@@ -28,12 +28,12 @@ def complain(text: str) -> None:
 
 
 def give(value: object) -> None:
-    """Print one JSON value, in characters that every terminal and pipe has."""
+    """Print one JSON value, in ASCII, which every terminal and pipe can show."""
     print(json.dumps(value))
 
 
 def table(columns: Mapping[str, Justify], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
-    """Print a table, without columns that are empty; ``columns`` says how each one is aligned."""
+    """Print a table, without empty columns; ``columns`` maps each name to its alignment."""
     drawn = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
     cells = list(rows)
     filled = [place for place in range(len(columns)) if any(row[place] for row in cells)]
@@ -45,7 +45,7 @@ def table(columns: Mapping[str, Justify], rows: Iterable[Sequence[str]], title: 
 
 
 def command_line(words: Sequence[str]) -> str:
-    """A command to be copied into a shell."""
+    """A command to be pasted into a shell."""
     return " ".join(map(shlex.quote, words))
 
 

@@ -1,4 +1,4 @@
-"""``foreachonce verify``: the chain proven from its first entry to its head, and its rows compared with the table's."""
+"""``foreachonce verify``: prove a chain from its first entry to its head, and compare its rows with the table's."""
 
 from __future__ import annotations
 
@@ -7,153 +7,122 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import sqlalchemy as sa
 import typer
 
+from foreachonce.address import LedgerAddress, TableName
 from foreachonce.chain import Break
 from foreachonce.cli import output
-from foreachonce.cli.options import Address, Client, Conf, Json, Packages, Prefix, Schema, Stream
-from foreachonce.cli.place import PREFIX, DeltaPlace, Place, SqlPlace, place_of
-from foreachonce.cli.proof import Proof
-from foreachonce.cli.reading import known, opened
+from foreachonce.cli.opening import require_stream
+from foreachonce.cli.options import Shared, Stream
+from foreachonce.cli.timeline import Proof
+from foreachonce.cli.words import entry_fields
 from foreachonce.entry import Entry
 from foreachonce.errors import ConfigurationError
-from foreachonce.ledger import Ledger
-from foreachonce.sql.counts import count
-from foreachonce.sql.ledger import SqlLedger
-from foreachonce.sql.url import shown
 
-NOT_PROVEN = (
-    "Not proven by this: that the rows still are in the table as they were written. Whoever else deletes or writes there "
-    "leaves no entry."
-)
+NOT_PROVEN = "Not proven: that the table still holds the rows as they were written. Other deletes and writes leave no entry."
 WHY_DIFFERENT = (
-    "Where the stream only appends, and nobody else writes or deletes there, rows are lost or doubled. A merge, changes, an "
-    "overwrite, another writer, and other tables of one transaction (name each by --table) make them differ without harm."
+    "If the stream only appends, and nothing else writes or deletes there, rows are lost or duplicated. These make the "
+    "counts differ without harm: a merge, changes, an overwrite, another writer, other tables of one transaction (name each "
+    "by --table)."
 )
 EQUAL = "Equal counts do not prove equal rows."
 
 
 @dataclass(frozen=True)
-class Compared:
-    """The entries' rows against the table's; ``counted`` is None where nobody counted, and ``why`` says why."""
+class Comparison:
+    """Rows by the entries, against the table's.
 
-    entered: int
-    counted: int | None
+    Args:
+        entries: rows by the entries.
+        table: rows in the table; None where they were not counted.
+        is_partial: whether entries that are gone, or have no row count, may have brought more rows.
+        why: why they were not counted.
+    """
+
+    entries: int
+    table: int | None
     is_partial: bool
     why: str = ""
 
     @property
     def is_well(self) -> bool:
-        """Whether the counts allow that all is well: entries that are gone may have brought more rows."""
-        if self.counted is None:
+        """Whether the counts agree, as far as they can be compared."""
+        if self.table is None:
             return True
-        return self.counted >= self.entered if self.is_partial else self.counted == self.entered
+        return self.table >= self.entries if self.is_partial else self.table == self.entries
 
     @property
     def text(self) -> str:
-        """In words."""
-        if self.counted is None:
+        """The comparison in words."""
+        if self.table is None:
             return self.why
-        found = f"Rows: {self.entered:,} by the entries, {self.counted:,} in the table"
+        counts = f"Rows: {self.entries:,} by the entries, {self.table:,} in the table"
         if not self.is_well:
-            return f"{found}. {WHY_DIFFERENT}"
+            return f"{counts}. {WHY_DIFFERENT}"
         if self.is_partial:
-            return f"{found}; no more can be told, for not all batches tell their rows, or some of their entries are gone."
-        return f"{found}. {EQUAL}"
+            return f"{counts}; no more can be told, since some batches have no row count or some entries are gone."
+        return f"{counts}. {EQUAL}"
 
 
 def verify(
     stream: Stream,
-    ledger: Address,
+    shared: Shared,
     table: Annotated[
         list[str] | None,
-        typer.Option(help="A database's: compare the entries' rows with this table's; repeat it for several."),
+        typer.Option(help="For a database: compare the entries' rows with this table's; repeatable."),
     ] = None,
     schema: Annotated[str | None, typer.Option(help="The tables' schema.")] = None,
-    count_rows: Annotated[
-        bool, typer.Option("--count", help="Delta's: compare the entries' rows with the table's; it takes Spark.")
+    count: Annotated[
+        bool, typer.Option("--count", help="For Delta: compare the entries' rows with the table's; needs Spark.")
     ] = False,
-    ledger_schema: Schema = None,
-    ledger_prefix: Prefix = PREFIX,
-    client: Client = None,
-    packages: Packages = None,
-    conf: Conf = None,
-    as_json: Json = False,
 ) -> None:
     """Prove a stream's chain: no gap, no overlap, from its first entry to the head.
 
-    Ends with 0 where it is proven, 1 where it is broken, or the rows differ.
+    Exits with 0 if it is proven, 1 if it is broken or the rows differ.
     """
-    place = place_of(ledger, ledger_schema, ledger_prefix, client or ())
-    _check(place, table, count_rows)
-    proof = Proof()
-    with opened(place, packages, conf, with_spark=count_rows) as view:
-        known(view, place, stream)
-        names = [(schema, name) for name in table or ()]
-        _refuse_unknown_tables(view, names)
-        deque(proof.watch(view.entries(stream)), maxlen=0)
-        begun = view.unfinished(stream)
-        compared = _compare(place, view, proof, stream, names, count_rows)
-    is_well = proof.is_proven and compared.is_well
-    lines = [*proof.lines(), *_begun(begun), compared.text, NOT_PROVEN]
-    if as_json:
-        output.give(_fields(stream, place, proof, compared, "\n".join(lines)))
+    address, proof = shared.address, Proof()
+    tables = [(schema, name) for name in table or ()]
+    _check_count_option(address, tables, count)
+    with shared.opened("count" if count else "read") as ledger:
+        require_stream(ledger, address, stream)
+        deque(proof.watch(ledger.entries(stream)), maxlen=0)
+        unfinished = ledger.unfinished(stream)
+        comparison = _compare(address, proof, stream, tables, count)
+    lines = [*proof.lines(), *_unfinished(unfinished), comparison.text, NOT_PROVEN]
+    if shared.as_json:
+        output.give(_fields(stream, address, proof, comparison, "\n".join(lines)))
     else:
         output.say("\n".join(lines))
-    raise typer.Exit(0 if is_well else 1)
+    raise typer.Exit(0 if proof.is_proven and comparison.is_well else 1)
 
 
-def _check(place: Place, table: Sequence[str] | None, count_rows: bool) -> None:
-    if table and not isinstance(place, SqlPlace):
-        raise ConfigurationError("--table is for a database's ledger; of a Delta table say --count.")
-    if count_rows and not isinstance(place, DeltaPlace):
-        raise ConfigurationError("--count is for a Delta table; of a database name the table: --table NAME.")
+def _check_count_option(address: LedgerAddress, tables: Sequence[TableName], count: bool) -> None:
+    for option, is_given in (("--table NAME", bool(tables)), ("--count", count)):
+        if is_given and option != address.count_option:
+            instead = "rows cannot be counted there" if address.count_option is None else f"say {address.count_option}"
+            raise ConfigurationError(f"{option.split()[0]} does not fit the ledger {address.shown}; {instead}.")
 
 
-def _refuse_unknown_tables(view: Ledger, names: Sequence[tuple[str | None, str]]) -> None:
-    if not isinstance(view, SqlLedger) or not names:
-        return
-    with view.database.reading(view.url) as connection:
-        there = sa.inspect(connection)
-        missing = [f"{name!r}" if place is None else f"{name!r} in schema {place!r}" for place, name in names
-                   if not there.has_table(name, schema=place)]  # fmt: skip
-    if missing:
-        raise ConfigurationError(f"--table: {shown(view.url)} has no table {', '.join(missing)}; --schema names its schema.")
-
-
-def _compare(
-    place: Place, view: Ledger, proof: Proof, stream: str, names: Sequence[tuple[str | None, str]], count_rows: bool
-) -> Compared:
+def _compare(address: LedgerAddress, proof: Proof, stream: str, tables: Sequence[TableName], count: bool) -> Comparison:
     is_partial = not proof.is_whole or proof.uncounted > 0
-    if isinstance(view, SqlLedger) and names:
-        with view.database.reading(view.url) as connection:
-            counts = count(connection, view.schema, stream, names)
-        return Compared(counts.entered, sum(counts.tables), is_partial)
-    if isinstance(place, DeltaPlace) and count_rows:
-        return Compared(proof.rows, _rows_of(place.place), is_partial)
-    options = {SqlPlace: " (--table NAME compares them)", DeltaPlace: " (--count compares them)"}
-    why = f"The rows were not compared with the table's{options.get(type(place), '')}."
-    return Compared(proof.rows, None, is_partial, why)
+    if tables or count:
+        counts = address.count(stream, tables)
+        return Comparison(proof.rows if counts.entries is None else counts.entries, counts.table, is_partial)
+    how = "" if address.count_option is None else f" ({address.count_option} compares them)"
+    return Comparison(proof.rows, None, is_partial, f"The rows were not compared with the table's{how}.")
 
 
-def _rows_of(place: str) -> int:
-    from foreachonce.delta.spark import rows_of
-
-    return rows_of(place)
-
-
-def _begun(entry: Entry | None) -> list[str]:
+def _unfinished(entry: Entry | None) -> list[str]:
     if entry is None:
         return []
-    return [f"Batch {entry.batch_id} of query {entry.query_id} was begun and is not finished: the chain lacks it yet."]
+    return [f"Batch {entry.batch_id} of query {entry.query_id} was started and is not finished; it has no entry yet."]
 
 
-def _fields(stream: str, place: Place, proof: Proof, compared: Compared, text: str) -> dict[str, Any]:
+def _fields(stream: str, address: LedgerAddress, proof: Proof, comparison: Comparison, text: str) -> dict[str, Any]:
     ends = {"first_seq": proof.first, "last_seq": proof.last}
     return {
         "stream": stream,
-        "ledger": place.shown,
+        "ledger": address.shown,
         "proven": proof.is_proven,
         "entries": proof.entries,
         "rows": proof.rows,
@@ -162,10 +131,10 @@ def _fields(stream: str, place: Place, proof: Proof, compared: Compared, text: s
         **{name: None if entry is None else entry.seq for name, entry in ends.items()},
         "forced": [entry.seq for entry in proof.forced],
         "breaks": [_break(each) for each in proof.breaks],
-        "counts": {"entries": compared.entered, "table": compared.counted, "well": compared.is_well},
+        "counts": {"entries": comparison.entries, "table": comparison.table, "well": comparison.is_well},
         "text": text,
     }
 
 
-def _break(found: Break) -> dict[str, Any]:
-    return {"found": found.what, "before": found.before.to_fields(), "after": found.after.to_fields()}
+def _break(broken: Break) -> dict[str, Any]:
+    return {"found": broken.what, "before": entry_fields(broken.before), "after": entry_fields(broken.after)}

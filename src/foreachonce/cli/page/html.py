@@ -13,9 +13,8 @@ from foreachonce.cli.page.events import Event
 from foreachonce.cli.page.markup import Markup, joined, tag
 from foreachonce.cli.page.scale import Axis, time_axis, time_text
 from foreachonce.cli.page.story import KINDS, Happening, Story
-from foreachonce.cli.spans import short
 from foreachonce.cli.timeline import Step, rate
-from foreachonce.cli.words import duration, number
+from foreachonce.cli.words import decision_text, duration, number, short
 
 LISTED = 100
 RECENT = 20
@@ -162,7 +161,7 @@ def _entry(step: Step) -> Sequence[object]:
         duration(step.seconds),
         number(step.rate),
         _moment(entry.time.timestamp()),
-        entry.decision if entry.is_repair else short(entry.position, 90),
+        decision_text(entry) if entry.is_repair else short(entry.position, 90),
         joined(*map(_mark, step.marks)),
     )
 

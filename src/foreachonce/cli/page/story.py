@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from foreachonce.cli.page.events import Event
-from foreachonce.cli.proof import Proof
-from foreachonce.cli.timeline import WORDS, Mark, Step, steps
+from foreachonce.cli.timeline import WORDS, Mark, Proof, Step, steps
+from foreachonce.cli.words import decision_text
 from foreachonce.entry import Entry
 
 NEWEST = 50
@@ -71,7 +71,7 @@ def story(stream: str, entries: Iterable[Entry], events: Sequence[Event]) -> Sto
         newest.append(step)
         marked += [Happening(mark, points[-1].time, step.entry.seq, _words(step, mark)) for mark in step.marks]
     marked += [
-        Happening("break", each.after.time.timestamp(), each.after.seq, f"after seq {each.before.seq}: {each.found}")
+        Happening("break", each.after.time.timestamp(), each.after.seq, f"after seq {each.before.seq}: {each.what}")
         for each in proof.breaks
     ]
     marked += _logged(events, points)
@@ -86,7 +86,7 @@ def _point(step: Step) -> Point:
 def _words(step: Step, mark: Mark) -> str:
     if mark in ("restart", "reset"):
         return f"run {step.entry.run_id}" if mark == "restart" else f"query {step.entry.query_id}"
-    return step.entry.decision
+    return decision_text(step.entry)
 
 
 def _logged(events: Iterable[Event], points: Sequence[Point]) -> Iterable[Happening]:

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from foreachonce import SqlLedger
-from foreachonce.cli.ledger import newest
-from foreachonce.cli.spans import short
+from foreachonce.cli.listing import newest_steps
 from foreachonce.cli.timeline import steps
+from foreachonce.cli.words import decision_text, entry_fields, short
 from foreachonce.entry import Decision, Entry, Parts
 from foreachonce.position import Position, SourceSpan
 from tests.unit.builders import chain, entry, files, kafka, position
@@ -86,7 +86,7 @@ def test_last_entries_cost_no_reading_of_older_ones():
             assert after == 984
             return iter(chain(*range(1, 1001))[after + 1 :])
 
-    assert [step.entry.seq for step in newest(Ledger(), "s", 10)] == list(range(990, 1000))
+    assert [step.entry.seq for step in newest_steps(Ledger(), "s", 10)] == list(range(990, 1000))
 
 
 def test_entries_of_a_database_begin_after_a_seq(sqlite_url):
@@ -129,6 +129,12 @@ def test_doubts_and_epochs_that_were_passed_are_marked():
         replace(anew, decision=Decision("repair", "begun anew")),
     ])  # fmt: skip
     assert [step.marks for step in found] == [("doubt",), ("unfinished",), ("repair",)]
+
+
+def test_missing_transactions_are_part_of_the_decision():
+    passed = replace(entry(), parts=Parts(1, 2))
+    assert decision_text(passed) == entry_fields(passed)["decision"] == "write; 1 of 2 transactions"
+    assert decision_text(entry()) == entry_fields(entry())["decision"] == "write"
 
 
 @pytest.mark.parametrize(("found", "text"), [

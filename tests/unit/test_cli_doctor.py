@@ -104,14 +104,14 @@ def test_dry_run_changes_nothing(ledger, checkpoint, sqlite_url):
     before = files_of(checkpoint_after(checkpoint, *CHAIN[:2]))
     done = run("restore", "s", "--ledger", sqlite_url, "--checkpoint", checkpoint, "--dry-run", code=1)
     assert "put it forward to the ledger" in done
-    assert done.splitlines()[-1] == "A dry run: nothing was done."
+    assert done.splitlines()[-1] == "A dry run: nothing was changed."
     assert (files_of(checkpoint), ledger.head("s").seq) == (before, 2)
 
 
 def test_checkpoint_that_agrees_is_left_alone(ledger, checkpoint, sqlite_url):
     checkpoint_after(checkpoint, *CHAIN)
     said = run("restore", "s", "--ledger", sqlite_url, "--checkpoint", checkpoint)
-    assert said.splitlines()[-1] == "Nothing was to be done."
+    assert said.splitlines()[-1] == "Nothing to repair."
     assert ledger.head("s").seq == 2
 
 
@@ -181,7 +181,7 @@ def test_call_of_a_function_that_was_begun_keeps_its_place(ledger, sqlite_url, c
     assert files_of(checkpoint)["offsets/3"] == begun.offset_log
     assert ledger.head("s").seq == 2  # the place of the batch that was begun
     said = run("doctor", "s", "--ledger", sqlite_url, "--checkpoint", checkpoint)
-    assert "Batch 3 was begun and is in doubt" in said
+    assert "Batch 3 was started and is in doubt" in said
 
 
 def test_call_that_was_confirmed_is_not_begun(ledger):

@@ -10,12 +10,21 @@ import sys
 import pytest
 
 from foreachonce import DeltaLedger, KafkaLedger
-from foreachonce.cli.place import DeltaPlace, KafkaPlace, SqlPlace, is_local, place_of
-from foreachonce.cli.rights import RIGHTS, grants
+from foreachonce.address import AddressOptions, is_local
+from foreachonce.cli.doctor import Case
+from foreachonce.cli.opening import address_of
+from foreachonce.cli.options import Shared
+from foreachonce.delta.address import DeltaAddress
 from foreachonce.errors import ConfigurationError
+from foreachonce.kafka.address import KafkaAddress
+from foreachonce.sql.address import PRIVILEGES, SqlAddress, grants
 from tests.unit.command import run, told
 
 SECRET = "hu%sh p@ss"
+
+
+def parsed(text: str, schema: str | None = None, prefix: str = "foreachonce.", client=()):
+    return address_of(text, AddressOptions(schema, prefix, client))
 
 
 @pytest.mark.parametrize(("address", "words"), [
@@ -29,17 +38,17 @@ SECRET = "hu%sh p@ss"
     ("jdbc:sqlite:/data/shop.db", "sqlite:////data/shop.db"),
 ])  # fmt: skip
 def test_database_is_named_again_without_its_password(address, words):
-    place = place_of(address, "ops")
-    assert isinstance(place, SqlPlace)
-    assert list(place.words) == ["--ledger", words, "--ledger-schema", "ops"]
-    assert "hush" not in f"{place.words} {place.shown} {place.open()!r}"
-    assert list(place_of(words, "ops").words) == list(place.words)
+    place = parsed(address, "ops")
+    assert isinstance(place, SqlAddress)
+    assert list(place.arguments) == ["--ledger", words, "--ledger-schema", "ops"]
+    assert "hush" not in f"{place.arguments} {place.shown} {place.open()!r}"
+    assert list(parsed(words, "ops").arguments) == list(place.arguments)
 
 
 def test_database_of_another_kind_is_taken_as_sqlalchemy_takes_it():
-    place = place_of("mysql+pymysql://app@db/shop")
+    place = parsed("mysql+pymysql://app@db/shop")
     assert not place.is_generic
-    assert place_of("oracle://app:hush@db/shop").is_generic
+    assert parsed("oracle://app:hush@db/shop").is_generic
 
 
 @pytest.mark.parametrize(("address", "by_spark"), [
@@ -47,10 +56,10 @@ def test_database_of_another_kind_is_taken_as_sqlalchemy_takes_it():
     ("delta:shop.orders", True), ("delta:s3a://bucket/orders", True),
 ])  # fmt: skip
 def test_delta_table_needs_spark_to_be_read_where_python_does_not_reach_it(address, by_spark):
-    place = place_of(address)
-    assert isinstance(place, DeltaPlace)
-    assert (place.reads_by_spark, place.writes_by_spark) == (by_spark, True)
-    assert list(place.words) == ["--ledger", address]
+    place = parsed(address)
+    assert isinstance(place, DeltaAddress)
+    assert [place.needs_spark(operation) for operation in ("read", "append", "count")] == [by_spark, True, True]
+    assert list(place.arguments) == ["--ledger", address]
 
 
 def test_delta_table_that_is_not_there_is_no_empty_ledger(tmp_path):
@@ -58,19 +67,19 @@ def test_delta_table_that_is_not_there_is_no_empty_ledger(tmp_path):
         assert "there is no Delta table at delta:" in run(*words, "--ledger", f"delta:{tmp_path}", code=2)
     (tmp_path / "_delta_log").mkdir()
     (tmp_path / "_delta_log" / f"{0:020}.json").write_text("{}\n")
-    assert isinstance(place_of(f"delta:{tmp_path}").ledger(), DeltaLedger)
+    assert isinstance(parsed(f"delta:{tmp_path}").ledger(), DeltaLedger)
     assert "has no stream" in run("ledger", "list", "--ledger", f"delta:{tmp_path}")
 
 
 def test_relative_path_of_a_delta_table_becomes_a_whole_one():
-    assert place_of("delta:data/orders").place == os.path.abspath("data/orders")
+    assert parsed("delta:data/orders").place == os.path.abspath("data/orders")
 
 
 def test_kafka_is_named_again_with_its_settings(monkeypatch):
     monkeypatch.setenv("SASL", SECRET)
-    place = place_of("kafka://a:9092,b:9092", None, "ops.", ["sasl.username=app", "sasl.password=env:SASL"])
-    assert isinstance(place, KafkaPlace)
-    assert list(place.words) == [
+    place = parsed("kafka://a:9092,b:9092", None, "ops.", ["sasl.username=app", "sasl.password=env:SASL"])
+    assert isinstance(place, KafkaAddress)
+    assert list(place.arguments) == [
         "--ledger", "kafka://a:9092,b:9092", "--ledger-prefix", "ops.",
         "--client", "sasl.username=app", "--client", "sasl.password=env:SASL",
     ]  # fmt: skip
@@ -81,29 +90,29 @@ def test_kafka_is_named_again_with_its_settings(monkeypatch):
 
 def test_password_of_the_environment_is_the_ledgers(monkeypatch):
     monkeypatch.setenv("FOREACHONCE_LEDGER_PASSWORD", SECRET)
-    assert place_of("postgresql://app@db/shop").open().url.password == SECRET
-    assert place_of("postgresql://app:own@db/shop").open().url.password == "own"
-    assert place_of("sqlite:////data/shop.db").open().url.password is None
-    assert place_of("kafka://a:9092", client=["sasl.username=app"]).client["sasl_password"] == SECRET
-    assert "sasl_password" not in place_of("kafka://a:9092").client
+    assert parsed("postgresql://app@db/shop").open().url.password == SECRET
+    assert parsed("postgresql://app:own@db/shop").open().url.password == "own"
+    assert parsed("sqlite:////data/shop.db").open().url.password is None
+    assert parsed("kafka://a:9092", client=["sasl.username=app"]).client["sasl_password"] == SECRET
+    assert "sasl_password" not in parsed("kafka://a:9092").client
 
 
 @pytest.mark.parametrize(("words", "text"), [
-    (["--ledger", "shop"], "--ledger is not a database address: it takes postgresql://user@host"),
-    (["--ledger", "postgres"], "A Delta table is delta:/path"),
+    (["--ledger", "shop"], "--ledger is not an address: it takes postgresql://user@host"),
+    (["--ledger", "postgres"], "delta:catalog.table or kafka://host:port"),
     (["--ledger", "nosuchdb://app:hush@db/shop"], "no dialect"),
     (["--ledger", "postgresq://app:hush@db/shop"], "--ledger names the database 'postgresq'"),
     (["--ledger", "postgresql://app:p@hush@db/shop"], "--ledger has a second @"),
     (["--ledger", "mysql://app:p@hush/x@db/shop"], "--ledger has a second @"),
-    (["--ledger", ""], "not empty"),
-    (["--ledger", "delta://data/orders"], "it is delta:/path"),
+    (["--ledger", ""], "--ledger is empty: it takes"),
+    (["--ledger", "delta://data/orders"], "write delta:/path"),
     (["--ledger", "postgresql://app:hush@db:port/shop"], "--ledger is not a database address: its port is no number"),
     (["--ledger", "kafka://app:hush@a:9092"], "names servers only"),
-    (["--ledger", "kafka://a:9092", "--client", "sasl.password=hush"], "say --client sasl.password=env:NAME"),
+    (["--ledger", "kafka://a:9092", "--client", "sasl.password=hush"], "write --client sasl.password=env:NAME"),
     (["--ledger", "kafka://a:9092", "--client", "ssl_key_password=hush"], "no place for a secret"),
     (["--ledger", "kafka://a:9092", "--client", "sasl.password=env:NONE"], "the environment has no variable 'NONE'"),
-    (["--ledger", "kafka://a:9092", "--client", "=hush"], "--client takes name=value"),
-    (["--ledger", "kafka://a:9092", "--client", "linger"], "'linger' is none"),
+    (["--ledger", "kafka://a:9092", "--client", "=hush"], "--client: expected NAME=VALUE; the name is missing"),
+    (["--ledger", "kafka://a:9092", "--client", "linger"], "--client: expected NAME=VALUE; 'linger' has no value"),
     (["--ledger", "kafka://a b", "--client", "linger.ms=1"], "bootstrap_servers="),
     (["--ledger", "kafka://a:9092", "--client", "no.such.setting=1"], "no.such.setting"),
     (["--ledger", "delta:a b"], "--ledger"),
@@ -117,7 +126,7 @@ def test_what_is_wrong_is_said_in_a_line_without_the_secret(words, text):
 
 
 @pytest.mark.parametrize(("words", "text"), [
-    (["--conf", "spark.hadoop.fs.s3a.secret.key=hush"], "say --conf spark.hadoop.fs.s3a.secret.key=env:NAME"),
+    (["--conf", "spark.hadoop.fs.s3a.secret.key=hush"], "write --conf spark.hadoop.fs.s3a.secret.key=env:NAME"),
     (["--conf", "fs.s3a.access.key=hush"], "no place for a secret"),
     (["--checkpoint", "s3a://key:hush@bucket/c"], "--checkpoint holds a password"),
 ])  # fmt: skip
@@ -141,18 +150,16 @@ def test_error_of_a_server_holds_no_password():
 
 def test_doctor_gives_a_command_without_the_password(monkeypatch, tmp_path):
     """The command is made of the place alone; the database itself is asked in tests/contract."""
-    from foreachonce.cli.checkpoint import Case
-
     address = "postgresql://app:hush@db/shop"
-    case = Case("s", "/c", address, place_of(address), None, (), ["a:b:1"], ["x=env:Y"])
+    case = Case("s", "/c", Shared(address, packages=["a:b:1"], conf=["x=env:Y"]))
     assert shlex.split(case.command()) == [
         "foreachonce", "restore", "s", "--ledger", "postgresql://app@db/shop", "--checkpoint", "/c",
         "--packages", "a:b:1", "--conf", "x=env:Y",
     ]  # fmt: skip
-    assert "FOREACHONCE_LEDGER_PASSWORD must hold" in case.lacks
+    assert "FOREACHONCE_LEDGER_PASSWORD must hold" in case.password_hint
     monkeypatch.setenv("FOREACHONCE_LEDGER", address)
     assert "postgresql" not in case.command()
-    assert case.lacks == ""
+    assert case.password_hint == ""
 
 
 @pytest.mark.parametrize(("path", "here"), [
@@ -166,7 +173,7 @@ def test_local_paths_are_told_from_others(path, here):
 def test_missing_kafka_client_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "confluent_kafka", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'foreachonce\[kafka\]'"):
-        place_of("kafka://a:9092").ledger()
+        parsed("kafka://a:9092").ledger()
 
 
 def test_init_makes_the_ledger_once(sqlite_url):
@@ -174,14 +181,14 @@ def test_init_makes_the_ledger_once(sqlite_url):
     assert (made["made"], made["rights"]) == (True, [])
     again = told("init", "--ledger", sqlite_url)
     assert (again["made"], again["identity"]) == (False, made["identity"])
-    assert "The ledger was there already" in run("init", "--ledger", sqlite_url)
+    assert "The ledger exists already" in run("init", "--ledger", sqlite_url)
 
 
 def test_rights_are_those_of_the_reference():
     """One row of the table there for the ledger, one for functions."""
     assert list(grants("app", "ops", lambda name: f'"{name}"', has_schemas=True)) == [
         'GRANT USAGE ON SCHEMA "ops" TO "app"',
-        *(f'GRANT {rights} ON "ops".{table} TO "app"' for table, rights in RIGHTS.items()),
+        *(f'GRANT {privileges} ON "ops".{table} TO "app"' for table, privileges in PRIVILEGES.items()),
     ]
     assert next(grants("app", "shop", str, has_schemas=False)).startswith("GRANT SELECT ON shop.foreachonce_meta")
 
