@@ -12,7 +12,7 @@ import pytest
 from foreachonce import DeltaSink, JdbcSink, KafkaSink
 from foreachonce.chain import breaks
 from foreachonce.faults import Point
-from foreachonce.kafka.write import DRIVER_POINTS
+from foreachonce.kafka.batch import DRIVER_POINTS
 from foreachonce.testing.driver import Driver, Job
 from tests.acceptance.delta_reader import DeltaReader
 from tests.acceptance.place import kafka_sink, reader

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Producer
 
 from foreachonce import JdbcSink, KafkaLedger, KafkaSink, SinkUnavailable, exactly_once, observe
-from foreachonce.kafka.history import History
+from foreachonce.kafka.history import TopicHistory
 from foreachonce.testing.contract import refused
 from tests.servers.kafka import KafkaStream, Reader, make_topic
 
@@ -54,7 +54,7 @@ def write(stream):
     (["id as value"], {}, ["column 'value' is of type bigint", "to_json()"]),
     (["value", "id as key"], {}, ["column 'key' is of type bigint"]),
     (["id"], {}, ["no column 'value'", "'id'", "to_json(struct(*))"]),
-    (["value", "id"], {}, ["column 'id' is none of a Kafka record's", "would be lost"]),
+    (["value", "id"], {}, ["column 'id' is not a field of a Kafka record", "would be lost"]),
     (["value", "id"], {"value": "id"}, ["value='id' is of type bigint"]),
     (["value", "id"], {"value": "price"}, ["value='price'", "`price`"]),
     (["value", "id"], {"value": "to_json("}, ["value='to_json('", "PARSE_SYNTAX_ERROR"]),
@@ -87,14 +87,14 @@ def test_record_that_is_too_large_is_refused(topic, write, path, keywords):
 
 @pytest.mark.parametrize("path", ["driver", "task"])
 def test_topic_that_is_not_there_is_refused(topic, write, path):
-    with refused("ConfigurationError", "topic='no-such-topic' is not there", "make it"):
+    with refused("ConfigurationError", "topic='no-such-topic' does not exist", "Create it"):
         write(topic.sink(topic="no-such-topic", path=path), "value")
     assert topic.sink().ledger.streams() == ["s"]  # the run had taken it; nothing else was written
     assert topic.sink().ledger.head("s") is None
 
 
 def test_topic_of_a_row_that_is_not_there_is_refused(topic, write):
-    with refused("WriteFailed", "'no-such-topic' is not there", "Nothing was written"):
+    with refused("WriteFailed", "'no-such-topic' does not exist", "Nothing was written"):
         write(topic.sink(topic=None), "value", f"if(id = 2, 'no-such-topic', '{topic.name}') as topic")
     assert topic.messages() == []
 
@@ -181,7 +181,7 @@ def test_ledger_topic_with_somebody_elses_record_is_refused(topic, kafka_server,
     producer = Producer({"bootstrap.servers": kafka_server})
     producer.produce(sink.ledger.topic("s"), b"hello")
     producer.flush()
-    with pytest.raises(Exception, match="none of this stream's entries"):
+    with pytest.raises(Exception, match="not an entry of this stream"):
         list(sink.ledger.entries("s"))
 
 
@@ -190,8 +190,8 @@ def test_head_is_found_without_reading_the_whole_topic(topic, kafka_server, stre
     stream.feed(*([number] for number in range(45)))
     stream.run(sink)
     read = []
-    seen = History.__init__
-    monkeypatch.setattr(History, "__init__", lambda self, records, is_whole: (
+    seen = TopicHistory.__init__
+    monkeypatch.setattr(TopicHistory, "__init__", lambda self, records, is_whole: (
         read.append(len(records)), seen(self, records, is_whole))[1])  # fmt: skip
     assert sink.ledger.head("s").seq == 44
     assert max(read) <= 33

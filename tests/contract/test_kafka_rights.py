@@ -114,7 +114,7 @@ def test_rights_that_are_listed_are_enough(app, stream, path):
     (without(ROWS, AclOperation.WRITE), "WriteFailed", ["lacks the right to a topic", "WRITE"]),
     (without(ROWS, AclOperation.WRITE, AclOperation.DESCRIBE), "WriteFailed", ["topic 'events-", "lacks the right"]),
     (without(IDS, AclOperation.WRITE), "WriteFailed", ["transactional ids"]),
-    (without(LEDGER, AclOperation.CREATE), "LedgerError", ["no right to make the ledger topic", "retention.ms=-1"]),
+    (without(LEDGER, AclOperation.CREATE), "LedgerError", ["no right to create the ledger topic", "retention.ms=-1"]),
 ])  # fmt: skip
 def test_right_that_is_missing_is_named(app, stream, rights, error, words):
     stream.feed([1])

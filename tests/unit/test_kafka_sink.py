@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import subprocess
 import sys
+import weakref
 
 import pytest
 
-from foreachonce import ConfigurationError, KafkaLedger, KafkaSink
-from foreachonce.kafka.cluster import cluster
+from foreachonce import ConfigurationError, Conflict, KafkaLedger, KafkaSink
+from foreachonce.kafka.batch import KEPT, HeldStream
+from foreachonce.kafka.cluster import Cluster
+from foreachonce.kafka.history import TopicHistory
+from foreachonce.kafka.rows import RecordColumns
+from tests.unit.builders import entry, epoch
 
 SERVERS = "broker1:9092,broker2:9092"
 
@@ -51,7 +57,7 @@ def test_secrets_are_shown_nowhere():
 
 
 def test_settings_are_librdkafkas_with_underscores():
-    made = cluster(SERVERS, {"security_protocol": "SSL", "linger_ms": 7})
+    made = Cluster.of(SERVERS, {"security_protocol": "SSL", "linger_ms": 7})
     assert made.settings(group_id="g")["linger.ms"] == 7
     assert made.settings(group_id="g")["group.id"] == "g"
 
@@ -61,6 +67,48 @@ def test_sink_goes_to_other_processes():
     again = pickle.loads(pickle.dumps(sink))
     assert again.ledger == sink.ledger
     assert str(again) == str(sink)
+
+
+def test_sink_forgets_what_is_of_one_run():
+    """A producer and what was checked neither go to other processes nor to the next run."""
+    sink = KafkaSink(SERVERS, topic="t", stream="s")
+    sink.ledger._held["s"] = HeldStream("r", TopicHistory((), is_whole=True))
+    sink._columns = RecordColumns("{}", None)
+    again = pickle.loads(pickle.dumps(sink))
+    assert (again._columns, again.ledger._held) == (None, {})
+    sink.begin_run(epoch())
+    assert sink._columns is None
+
+
+def test_process_keeps_producers_of_the_streams_that_it_wrote_last():
+    class CleanProducer:
+        is_clean = True
+
+    streams = [HeldStream("r", TopicHistory((), is_whole=True)) for _ in range(KEPT + 3)]
+    for number, held in enumerate(streams):
+        held.keep(CleanProducer())
+        if number > 0:
+            streams[0].keep(CleanProducer())
+    kept = [held._producer is not None for held in streams]
+    assert kept == [True, *[False] * 3, *[True] * (KEPT - 1)]
+    gone = weakref.ref(streams.pop())
+    del held
+    gc.collect()
+    assert gone() is None
+
+
+def test_producer_whose_commit_was_not_clean_is_not_kept():
+    class SlowProducer:
+        is_clean = False
+
+    held = HeldStream("r", TopicHistory((), is_whole=True))
+    held.keep(SlowProducer())
+    assert held._producer is None
+
+
+def test_run_that_has_not_taken_the_stream_appends_nothing():
+    with pytest.raises(Conflict, match="does not hold it"):
+        KafkaLedger(SERVERS).append(entry())
 
 
 def test_guarantee_says_what_a_reader_sees():

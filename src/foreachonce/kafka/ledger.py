@@ -1,36 +1,38 @@
-"""KafkaLedger: the ledger topics of a cluster, read as the ledgers of their streams."""
+"""KafkaLedger: the ledger topics of a cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any
 
-from foreachonce.entry import Entry, LedgerState, Parts
+from foreachonce.entry import Entry, LedgerState
 from foreachonce.epoch import Epoch
-from foreachonce.errors import ConfigurationError
-from foreachonce.kafka.cluster import Cluster, Value, cluster
-from foreachonce.kafka.history import History
-from foreachonce.kafka.hold import look, take
-from foreachonce.kafka.topic import LONGEST, name, reading, stream_of, topics
-from foreachonce.kafka.write import Batch, write
+from foreachonce.errors import CommitInDoubt, ConfigurationError, Conflict
+from foreachonce.kafka.batch import HeldStream, KafkaBatch, not_held
+from foreachonce.kafka.cluster import Cluster, Value
+from foreachonce.kafka.history import Taken, TopicHistory
+from foreachonce.kafka.producer import fenced_producer
+from foreachonce.kafka.topic import LONGEST, LedgerTopic, all_topics, ledger_topic, stream_of
 
 PREFIX = "foreachonce."
 
 
 class KafkaLedger:
-    """The ledgers that a Kafka cluster's ledger topics hold: an entry is in the same transaction as its records.
+    """The ledgers in a Kafka cluster's ledger topics: an entry is in the same transaction as its records.
 
-    Each stream has a topic of its own, ``foreachonce.<stream>``. Reading writes nothing and makes no topic. Only what is
-    committed is read.
+    Each stream has a topic of its own, ``foreachonce.<stream>``. Reading writes nothing and creates no topic. Only committed
+    records are read.
 
     Args:
         bootstrap_servers, client: as for :class:`~foreachonce.KafkaSink`.
         ledger_prefix: how the names of ledger topics begin.
+        transactions, transaction_timeout_ms: as for the sink; they matter to a sink's own ledger only.
 
     Raises:
         ConfigurationError: at once, for a wrong keyword.
-        SinkUnavailable: by every method, where the cluster cannot be reached.
-        LedgerError: by every method, where a ledger topic holds what is none of this library's.
+        SinkUnavailable: by every method: the cluster cannot be reached.
+        LedgerError: by every method: a ledger topic holds records that this library did not write.
     """
 
     def __init__(
@@ -42,9 +44,16 @@ class KafkaLedger:
         transaction_timeout_ms: int = 900_000,
         **client: Value,
     ) -> None:
-        self.transactions, self.timeout_ms = transactions, transaction_timeout_ms
-        self.cluster: Cluster = cluster(bootstrap_servers, client)
-        self.prefix = check_prefix(ledger_prefix)
+        _check_whole("transactions", transactions, 1, 64)
+        _check_whole("transaction_timeout_ms", transaction_timeout_ms, 1000, 2**31 - 1)
+        self.cluster = Cluster.of(bootstrap_servers, client)
+        self.prefix = _check_prefix(ledger_prefix)
+        self.transactions, self._timeout_ms = transactions, transaction_timeout_ms
+        # By stream: what the runs of this process know of the streams that they have taken.
+        self._held: dict[str, HeldStream] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_held": {}}
 
     def __eq__(self, other: object) -> bool:
         """Whether both are the same cluster's topics."""
@@ -56,64 +65,155 @@ class KafkaLedger:
     def __repr__(self) -> str:
         return f"KafkaLedger({self.cluster.servers!r}, ledger_prefix={self.prefix!r})"
 
-    def streams(self) -> list[str]:
-        """The names of all streams."""
-        return sorted(found for topic in topics(self.cluster) if (found := stream_of(self.prefix, topic)) is not None)
-
-    def head(self, stream: str) -> Entry | None:
-        """The stream's newest entry, all of whose transactions are committed; None where it has none."""
-        return self._newest(stream, lambda history: history.head is not None).head
-
-    def entries(self, stream: str, *, after: int = -1) -> Iterator[Entry]:
-        """Yield the stream's entries in order of seq, those of a greater seq than ``after``.
-
-        An epoch that lacks some of its transactions is among them only if others follow it; its ``parts`` are then set.
-        """
-        epochs = self._newest(stream, lambda history: any(each.entry.seq <= after + 1 for each in history.epochs[:1])).epochs
-        for written in epochs:
-            if written.entry.seq <= after:
-                continue
-            if written.is_complete:
-                yield written.entry
-            elif written is not epochs[-1]:
-                yield replace(written.entry, parts=Parts(len(written.done), written.parts))
-
-    def look(self, epoch: Epoch) -> LedgerState:
-        """Read the topic's end; a run that holds the stream knows it."""
-        return look(self, epoch, self.timeout_ms)
-
-    def take(self, epoch: Epoch, head: Entry | None) -> LedgerState:
-        """Fence the stream's transactional ids, and record who holds it."""
-        return take(self, epoch, head, ids=self.transactions, timeout_ms=self.timeout_ms)
-
-    def append(self, entry: Entry) -> None:
-        """Append an entry without records."""
-        write(Batch(self, entry, None, self.timeout_ms), None, "driver", 1)
-
-    def unfinished(self, stream: str) -> Entry | None:
-        """The entry of the newest epoch, where some of its transactions are missing."""
-        found = self._newest(stream, lambda history: history.newest is not None).unfinished
-        return None if found is None else found.entry
-
-    def history(self, stream: str) -> History:
-        """All that the stream's ledger topic holds."""
-        return self._newest(stream, lambda history: False)
-
-    def _newest(self, stream: str, is_enough: Callable[[History], bool]) -> History:
-        with reading(self.cluster, self.topic(stream), stream) as reader:
-            return reader.newest(is_enough)
-
     def topic(self, stream: str) -> str:
         """The name of a stream's ledger topic.
 
         Raises:
-            ConfigurationError: the stream's name is too long for it.
+            ConfigurationError: the stream's name is too long.
         """
-        return name(self.prefix, stream)
+        return self._topic(stream).name
+
+    def streams(self) -> list[str]:
+        """The names of all streams."""
+        streams = (stream_of(self.prefix, topic) for topic in all_topics(self.cluster))
+        return sorted(stream for stream in streams if stream is not None)
+
+    def head(self, stream: str) -> Entry | None:
+        """The stream's newest entry whose transactions are all committed; None where it has none."""
+        return self._read(stream, lambda history: history.head is not None).head
+
+    def entries(self, stream: str, *, after: int = -1) -> Iterator[Entry]:
+        """Yield the stream's entries with a greater seq than ``after``, in order of seq.
+
+        An epoch that lacks some of its transactions is among them only if others follow it; its ``parts`` are then set.
+        """
+
+        def reaches_back(history: TopicHistory) -> bool:
+            return any(epoch.entry.seq <= after + 1 for epoch in history.epochs[:1])
+
+        epochs = self._read(stream, reaches_back).epochs
+        for epoch in epochs:
+            if epoch.entry.seq > after and (epoch.is_complete or epoch is not epochs[-1]):
+                yield epoch.entry
+
+    def unfinished(self, stream: str) -> Entry | None:
+        """The entry of the newest epoch if some of its transactions are missing."""
+        unfinished = self._read(stream, lambda history: history.newest is not None).unfinished
+        return None if unfinished is None else unfinished.entry
+
+    def history(self, stream: str) -> TopicHistory:
+        """All records of the stream's ledger topic."""
+        return self._read(stream, lambda history: False)
+
+    def look(self, epoch: Epoch) -> LedgerState:
+        """Read what the ledger holds for an epoch; see :class:`~foreachonce.ledger.Ledger`.
+
+        A run that holds the stream and has seen no error knows its ledger without reading: if another run had taken the
+        stream, this run's next transaction would fail.
+
+        Raises:
+            Fenced: the epoch's run has lost the stream to a newer one.
+        """
+        held = self._held_by(epoch)
+        if held is not None and held.history is not None:
+            return held.history.state(epoch, is_held=True)
+        topic = self._topic(epoch.stream)
+        history = topic.read_for(epoch)
+        if held is None:
+            history.check_unknown(epoch)
+            return history.state(epoch, is_held=False)
+        history.check_holder(epoch)
+        if held.is_in_doubt:
+            for number in range(history.ids):
+                fenced_producer(topic, number, self._timeout_ms)
+            history = topic.read_for(epoch)
+            history.check_holder(epoch)
+        held.history, held.is_in_doubt = history, False
+        return history.state(epoch, is_held=True)
+
+    def take(self, epoch: Epoch, head: Entry | None) -> LedgerState:
+        """Take the stream over for the epoch's run; see :class:`~foreachonce.ledger.Ledger`.
+
+        A record names the new holder, in a transaction of the first transactional id. A run that has not seen the record
+        cannot have begun a transaction of that id after it; the fences that follow end those of the other ids.
+
+        Raises:
+            Fenced: another run has taken the stream from this one.
+        """
+        topic = self._topic(epoch.stream)
+        topic.create()
+        try:
+            return self._take(topic, epoch, head)
+        except (Conflict, CommitInDoubt):
+            # Another run takes the stream at the same time: see which of them holds it now.
+            return self.look(epoch)
+
+    def _take(self, topic: LedgerTopic, epoch: Epoch, head: Entry | None) -> LedgerState:
+        producer = fenced_producer(topic, 0, self._timeout_ms)
+        history = topic.read_for(epoch)
+        state = history.state(epoch, is_held=False)
+        if state.head != head:
+            return state
+        taken = self._taken(epoch, history)
+        with producer.transaction():
+            producer.put_entry(taken)
+        history = history.followed_by(taken)
+        if taken.ids > 1:
+            for number in range(1, taken.ids):
+                fenced_producer(topic, number, self._timeout_ms)
+            history = topic.read_for(epoch)
+            history.check_holder(epoch)
+        self._held[epoch.stream] = held = HeldStream(epoch.run_id, history)
+        held.keep(producer)
+        return history.state(epoch, is_held=True)
+
+    def _taken(self, epoch: Epoch, history: TopicHistory) -> Taken:
+        token = 0 if history.holder is None else history.holder.token + 1
+        return Taken(
+            run_id=epoch.run_id,
+            query_id=epoch.query_id,
+            time=datetime.now(timezone.utc),
+            token=token,
+            ids=max(self.transactions, history.ids),
+        )
+
+    def append(self, entry: Entry) -> None:
+        """Append an entry without records; see :class:`~foreachonce.ledger.Ledger`."""
+        held, batch = self.held(entry), self.batch(entry)
+        held.commit(batch, lambda batch, before: held.commit_rows(batch, [], before))
+
+    def held(self, entry: Entry) -> HeldStream:
+        """What the entry's run knows of the stream that it has taken.
+
+        Raises:
+            Conflict: it has not taken it.
+        """
+        held = self._held_by(entry.epoch)
+        if held is None:
+            raise not_held(entry)
+        return held
+
+    def batch(self, entry: Entry, topic: str | None = None) -> KafkaBatch:
+        """An epoch to write, whose rows go to ``topic``, or to the topics that they name."""
+        return KafkaBatch(self._topic(entry.stream), entry, topic, self._timeout_ms)
+
+    def _held_by(self, epoch: Epoch) -> HeldStream | None:
+        held = self._held.get(epoch.stream)
+        return held if held is not None and held.run_id == epoch.run_id else None
+
+    def _topic(self, stream: str) -> LedgerTopic:
+        return ledger_topic(self.cluster, self.prefix, stream)
+
+    def _read(self, stream: str, is_enough: Callable[[TopicHistory], bool]) -> TopicHistory:
+        return self._topic(stream).read(is_enough)
 
 
-def check_prefix(prefix: object) -> str:
-    """What a topic's name may begin with."""
+def _check_whole(keyword: str, value: object, least: int, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ConfigurationError(f"{keyword}={value!r} must be a whole number from {least} to {most}.")
+
+
+def _check_prefix(prefix: object) -> str:
     allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
     if not isinstance(prefix, str) or not prefix or len(prefix) > LONGEST // 2 or not set(prefix) <= set(allowed):
         raise ConfigurationError(

@@ -1,18 +1,18 @@
-"""The Kafka sink: records and ledger entry in one Kafka transaction."""
+"""KafkaSink: a batch's records and its ledger entry in one Kafka transaction."""
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from foreachonce.base import BaseSink
 from foreachonce.entry import Entry
+from foreachonce.epoch import Epoch
 from foreachonce.errors import ConfigurationError
-from foreachonce.kafka.cluster import Cluster, Value
+from foreachonce.kafka.cluster import Value
 from foreachonce.kafka.ledger import PREFIX, KafkaLedger
-from foreachonce.kafka.rows import Shape, shaped
-from foreachonce.kafka.topic import require
-from foreachonce.kafka.write import Batch, write
+from foreachonce.kafka.rows import RecordColumns, Shape
+from foreachonce.kafka.topic import require_topic
+from foreachonce.kafka.write import Path, write
 from foreachonce.keywords import one_of, texts
 from foreachonce.sink import OnMismatch
 from foreachonce.spark.resolve import refuse_streaming
@@ -20,38 +20,36 @@ from foreachonce.spark.resolve import refuse_streaming
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-Path = Literal["auto", "driver", "task"]
-
 
 class KafkaSink(BaseSink["DataFrame"]):
     """A foreachBatch function that writes each batch into Kafka exactly once.
 
     The records and a ledger entry with the source's offsets are one Kafka transaction, so a replay of a batch is a no-op, a
     ``read_committed`` consumer sees all of a batch or nothing, and a lost or rolled-back checkpoint is noticed before it
-    repeats or loses records. A consumer that reads uncommitted records sees those of aborted transactions too.
+    repeats or loses records. A consumer that reads uncommitted records also sees those of aborted transactions.
 
     Args:
-        bootstrap_servers: ``host:port``, with commas between.
-        topic: the topic of all records. None where the frame's column ``topic`` tells it, record by record.
+        bootstrap_servers: ``host:port``, separated by commas.
+        topic: the topic of all records. None takes each record's from the frame's column ``topic``.
         stream: the pipeline's own name for its output here; it outlives checkpoints. None takes the query's name. The
             entries are in the topic ``foreachonce.<stream>``, and the transactional ids begin with that name.
         key, value, headers: SQL expressions over the frame's columns, such as ``"order_id"`` and ``"to_json(struct(*))"``.
             None takes the column of that name, as Spark's own sink does. Keys and values are text or bytes, headers an
-            ``array<struct<key:string,value:binary>>``. The columns ``partition`` and ``timestamp`` are taken too.
-        transactions: of how many transactions, side by side, a batch is made. With more than one a batch becomes visible
-            part by part; rows of one key are in one part.
-        transaction_timeout_ms: after how long, in milliseconds, the broker aborts a transaction whose writer is silent, and
-            how long a batch may take. At most the broker's ``transaction.max.timeout.ms``, 15 minutes unless set.
+            ``array<struct<key:string,value:binary>>``. The columns ``partition`` and ``timestamp`` are used too.
+        transactions: how many transactions, side by side, a batch is made of. With more than one a batch becomes visible
+            part by part; rows with the same key are in the same part.
+        transaction_timeout_ms: after how many milliseconds the broker aborts a transaction: how long a batch may take. At
+            most the broker's ``transaction.max.timeout.ms``, 15 minutes by default.
         ledger_prefix: how the names of ledger topics begin.
         on_mismatch: what becomes of a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
-            writes it all the same and says so in its entry.
+            writes it all the same, and its entry records it.
         heal: let :meth:`start` bring the query's checkpoint to where the ledger says that it has to go on.
-        path: ``"driver"``: the rows come to the driver's memory, which writes them by a producer that it keeps; ``"task"``:
-            tasks write them. ``"auto"`` takes the driver for at most 10,000 rows of what Spark takes for at most 4 MB,
-            or of at most 2,000 records of Kafka.
+        path: ``"driver"`` fetches the rows to the driver, which writes them with a producer that it keeps; ``"task"`` lets
+            tasks write them. ``"auto"`` takes the driver for at most 10,000 rows that Spark estimates at no more than 4 MB,
+            or that come from at most 2,000 records of Kafka.
         checkpoint: the query's ``checkpointLocation``; needed on Spark Connect only.
         client: settings of librdkafka, with ``_`` for each dot of their names, such as ``security_protocol="SASL_SSL"``,
-            ``sasl_password=…`` or ``compression_type="zstd"``. Passwords are shown nowhere.
+            ``sasl_password=…`` or ``compression_type="zstd"``. Passwords are never shown.
 
     Raises:
         ConfigurationError: a keyword is missing, unknown or contradicts another, or confluent-kafka is not installed; raised
@@ -81,10 +79,6 @@ class KafkaSink(BaseSink["DataFrame"]):
         super().__init__(stream=stream, on_mismatch=on_mismatch, heal=heal, checkpoint=checkpoint)
         one_of("path", path, get_args(Path))
         texts(topic=topic, key=key, value=value, headers=headers)
-        _whole("transactions", transactions, 1, 64)
-        _whole("transaction_timeout_ms", transaction_timeout_ms, 1000, 2**31 - 1)
-        if transactions > 1 and path == "driver":
-            raise ConfigurationError("path='driver' writes one transaction; leave transactions= out.")
         self.ledger = KafkaLedger(
             bootstrap_servers,
             ledger_prefix=ledger_prefix,
@@ -92,19 +86,25 @@ class KafkaSink(BaseSink["DataFrame"]):
             transaction_timeout_ms=transaction_timeout_ms,
             **client,
         )
+        if transactions > 1 and path == "driver":
+            raise ConfigurationError("path='driver' writes one transaction; leave transactions= out.")
         if stream is not None:
             self.ledger.topic(stream)
-        self._shape = Shape(topic, key, value, headers)
-        self._transactions, self._timeout_ms, self._path = transactions, transaction_timeout_ms, path
+        self._shape, self._path = Shape(topic, key, value, headers), path
+        # Of the newest frame that this run has checked.
+        self._columns: RecordColumns | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_columns": None}
 
     @property
     def guarantee(self) -> str:
         """What holds for the records, in words that a user can check."""
-        if self._transactions == 1:
+        if self.ledger.transactions == 1:
             return "exactly once, records and entry in one Kafka transaction; read_committed consumers see all of a batch"
         return (
-            f"exactly once for read_committed consumers, a batch in up to {self._transactions} Kafka transactions, each "
-            "with its entry; made visible part by part"
+            f"exactly once for read_committed consumers, a batch in up to {self.ledger.transactions} Kafka transactions, "
+            "each with its entry; made visible part by part"
         )
 
     def __str__(self) -> str:
@@ -114,24 +114,20 @@ class KafkaSink(BaseSink["DataFrame"]):
     def __repr__(self) -> str:
         return f"KafkaSink({self.ledger.cluster.servers!r}, topic={self._shape.topic!r}, stream={self.stream!r})"
 
+    def begin_run(self, epoch: Epoch) -> None:
+        """Forget what was checked for an earlier run."""
+        self._columns = None
+
     def check(self, frame: DataFrame) -> DataFrame:
-        """Refuse a frame whose columns are not a record's."""
+        """Refuse a frame whose columns are not a record's; once a run, check that the topic exists."""
         refuse_streaming(frame)
-        if self._shape.topic is not None:
-            _require(self.ledger.cluster, self._shape.topic)
-        return shaped(frame, self._shape)
+        if self._columns is None and self._shape.topic is not None:
+            require_topic(self.ledger.cluster, self._shape.topic)
+        if self._columns is None or not self._columns.fit(frame):
+            self._columns = self._shape.columns(frame)
+        return self._columns.of(frame)
 
     def commit(self, work: DataFrame, entry: Entry) -> int | None:
         """Commit the records and the entry."""
-        return write(Batch(self.ledger, entry, self._shape.topic, self._timeout_ms), work, self._path, self._transactions)
-
-
-@cache
-def _require(cluster: Cluster, topic: str) -> None:
-    """Asked once in a process."""
-    require(cluster, topic)
-
-
-def _whole(keyword: str, value: object, least: int, most: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise ConfigurationError(f"{keyword}={value!r} must be a whole number from {least} to {most}.")
+        batch = self.ledger.batch(entry, self._shape.topic)
+        return write(self.ledger.held(entry), batch, work, self._path, self.ledger.transactions)

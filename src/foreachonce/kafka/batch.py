@@ -1,0 +1,190 @@
+"""One epoch on its way into Kafka: its transactions, and what the run that holds the stream knows between batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from threading import Lock
+from typing import TYPE_CHECKING, TypeAlias
+from weakref import ReferenceType, ref
+
+from foreachonce.entry import Entry
+from foreachonce.errors import CommitInDoubt, Conflict
+from foreachonce.faults import Point, fault
+from foreachonce.kafka.history import Part, TopicHistory
+from foreachonce.kafka.producer import TransactionalProducer
+from foreachonce.kafka.rows import send
+from foreachonce.kafka.topic import LedgerTopic
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# The fault points that a commit passes, in order.
+TASK_POINTS: tuple[Point, ...] = (
+    "fence-begun", "fenced", "transaction-begun", "rows-half", "rows-written", "entry-written", "commit-begun", "committed",
+)  # fmt: skip
+DRIVER_POINTS: tuple[Point, ...] = (
+    "transaction-begun", "rows-half", "rows-written", "entry-written", "commit-begun", "committed",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaBatch:
+    """One epoch and how it becomes transactions; it is pickled to tasks.
+
+    Args:
+        ledger: the stream's ledger topic.
+        entry: the epoch's entry, without its rows.
+        topic: the topic of all rows; None where each row names its own.
+        timeout_ms: the transactions' time-out.
+        parts: how many transactions it is made of.
+        token, ids: of the run, as in :class:`~foreachonce.kafka.history.Taken`.
+    """
+
+    ledger: LedgerTopic
+    entry: Entry
+    topic: str | None
+    timeout_ms: int
+    parts: int = 1
+    token: int = 0
+    ids: int = 1
+
+    def producer(self, part: int) -> TransactionalProducer:
+        """A producer for one of the transactions, which has fenced off all others of its transactional id."""
+        producer = TransactionalProducer(self.ledger, part, self.timeout_ms)
+        fault("fence-begun")
+        producer.fence()
+        fault("fenced")
+        return producer
+
+    def read(self) -> TopicHistory:
+        """Read the ledger, with all that the epoch's transactions have committed by now."""
+        if self.parts > 1:
+            self.ledger.wait_until_settled(self.timeout_ms / 1000)
+        return self.ledger.read_for(self.entry.epoch)
+
+    def committed(self, history: TopicHistory) -> frozenset[int]:
+        """The epoch's committed transactions. Certain for those whose transactional id was fenced before the read.
+
+        Raises:
+            Fenced, Conflict: the epoch must no longer be written.
+        """
+        epoch = self.entry.epoch
+        if history.head is not None and history.head.seq == self.entry.seq and history.head.epoch == epoch:
+            return frozenset(range(self.parts))
+        history.check_next(epoch, self.entry.seq - 1)
+        unfinished = history.unfinished_at(self.entry.seq)
+        return frozenset() if unfinished is None else unfinished.committed
+
+    def commit_part(self, producer: TransactionalProducer, part: int, batches: Iterable[pa.RecordBatch]) -> Part:
+        """Commit one of the transactions: rows, then entry."""
+        with producer.transaction():
+            fault("transaction-begun")
+            rows = send(producer, batches, self.topic)
+            fault("rows-written")
+            entry = replace(self.entry, time=datetime.now(timezone.utc))
+            record = Part(entry=entry, part=part, parts=self.parts, rows=rows, token=self.token, ids=self.ids)
+            producer.put_entry(record)
+            fault("entry-written")
+            producer.flush()
+            fault("commit-begun")
+        fault("committed")
+        return record
+
+
+Attempt: TypeAlias = Callable[[KafkaBatch, TopicHistory], TopicHistory]
+
+# How many streams a process keeps a producer for. Each has connections and threads, and nothing announces the end of a run.
+KEPT = 16
+_lock = Lock()
+# The streams with a kept producer, the one used last at the end.
+_kept: list[ReferenceType[HeldStream]] = []
+
+
+class HeldStream:
+    """What a run knows of a stream that it has taken. The next run of the stream replaces it.
+
+    Args:
+        run_id: the run's id.
+        history: the newest records of the ledger topic, as this run has left it; None after an error, until they are read
+            again.
+
+    Attributes:
+        is_in_doubt: a transaction may still be open or under way.
+    """
+
+    def __init__(self, run_id: str, history: TopicHistory) -> None:
+        self.run_id = run_id
+        self.history: TopicHistory | None = history
+        self.is_in_doubt = False
+        self._producer: TransactionalProducer | None = None
+
+    def keep(self, producer: TransactionalProducer) -> None:
+        """Keep a producer of the first transactional id for the next batch, unless its last commit was not clean."""
+        self._producer = producer if producer.is_clean else None
+        with _lock:
+            others = [each for each in _kept if each() not in (None, self)]
+            _kept[:] = [*others, ref(self)][-KEPT:]
+        for each in others[: -KEPT + 1]:
+            held = each()
+            if held is not None:
+                held.release()
+
+    def release(self) -> None:
+        """Drop the producer: the next batch fences anew."""
+        self._producer = None
+
+    def commit(self, batch: KafkaBatch, attempt: Attempt) -> int:
+        """Commit a batch by an attempt, which gets the batch and the ledger before it and returns the ledger after it.
+
+        Returns:
+            The number of its rows.
+
+        Raises:
+            Fenced, Conflict, FrameError, WriteFailed: nothing was written, or no more of the epoch than before.
+            CommitInDoubt: a reply or a task was lost; the ledger shows the outcome.
+        """
+        if self.history is None:
+            raise not_held(batch.entry)
+        before, self.history = self.history, None  # known again once everything went well
+        if before.holder is not None:
+            batch = replace(batch, token=before.holder.token, ids=before.holder.ids)
+        try:
+            after = self._try_twice(batch, attempt, before)
+        except CommitInDoubt:
+            self.is_in_doubt = True
+            self.release()
+            raise
+        except BaseException:
+            self.release()
+            raise
+        self.history = after
+        return 0 if after.head is None else after.head.rows or 0
+
+    def _try_twice(self, batch: KafkaBatch, attempt: Attempt, before: TopicHistory) -> TopicHistory:
+        """Try again if another run has fenced this one off but left it the stream, because the ledger refused that run."""
+        try:
+            return attempt(batch, before)
+        except Conflict:
+            self.release()
+            epoch = batch.entry.epoch
+            history = batch.ledger.read_for(epoch)
+            history.check_next(epoch, batch.entry.seq - 1)
+            return attempt(batch, history)
+
+    def commit_rows(self, batch: KafkaBatch, rows: Iterable[pa.RecordBatch], before: TopicHistory) -> TopicHistory:
+        """Commit a batch of one transaction by the kept producer, or by a new one; return the ledger after it."""
+        producer = self._producer
+        if producer is None:
+            producer = batch.producer(0)
+            if batch.committed(batch.read()):
+                raise Conflict(f"stream {batch.entry.stream!r}: {batch.entry.what} is in the ledger already.")
+        record = batch.commit_part(producer, 0, rows)
+        self.keep(producer)
+        return before.followed_by(record)
+
+
+def not_held(entry: Entry) -> Conflict:
+    """The error of a run that must take the stream first."""
+    return Conflict(f"stream {entry.stream!r}: run {entry.run_id} does not hold it. Nothing was written.")
