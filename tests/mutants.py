@@ -1,21 +1,15 @@
-"""Break the library on purpose, one guarantee at a time, and see the named tests fail: ``python -m tests.mutants [NAME …]``.
+"""Places to break the library on purpose, a guarantee at a time: ``python -m tests.mutants [NAME …] [--jobs 2]``.
 
-Each mutant is an edit of one place. It is made in a copy of the sources; the tests run against the copy. A mutant that its
-tests do not notice survives, and the command fails.
+Each mutant is an edit of one place. It is made in a copy of the sources, and the named tests must fail against the copy. A
+mutant that they do not notice survives, and the command fails.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import sys
-import time
-from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-ROOT = Path(__file__).parent.parent
+from tests.mutation import Mutant, main
+
 MODEL = "tests/unit/test_model.py"
 JDBC = "tests/contract/test_jdbc_contract.py"
 FUNCTION = "tests/contract/test_function_contract.py"
@@ -40,24 +34,6 @@ DIAGNOSIS = "tests/unit/test_diagnosis.py"
 REBUILD = "tests/unit/test_rebuild.py"
 STATE = "tests/unit/test_state.py"
 MEND = "tests/unit/test_repair.py"
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """An edit, and the tests that must fail with it.
-
-    Args:
-        name: what is broken.
-        file: below src/foreachonce.
-        old, new: the edit; ``old`` is there exactly once.
-        tests: selections of tests, each as arguments for pytest; every one of them must fail.
-    """
-
-    name: str
-    file: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
 
 
 MUTANTS = [
@@ -905,37 +881,5 @@ MUTANTS = [
 ]
 
 
-def notices(mutant: Mutant) -> bool:
-    """Whether each selection of the mutant's tests fails with it."""
-    with TemporaryDirectory(prefix="foreachonce-mutant-") as folder:
-        source = Path(shutil.copytree(ROOT / "src", Path(folder, "src")))
-        place = source / "foreachonce" / mutant.file
-        place.write_text(place.read_text().replace(mutant.old, mutant.new))
-        return all(_fails(mutant.name, source, selection.split()) for selection in mutant.tests)
-
-
-def _fails(name: str, source: Path, selection: list[str]) -> bool:
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "--hypothesis-profile=mutants", *selection]
-    variables = {**os.environ, "PYTHONPATH": str(source)}
-    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
-    if done.returncode not in (0, 1):
-        raise SystemExit(f"{name}: the tests could not be run:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
-    return done.returncode == 1
-
-
-def main(names: list[str]) -> int:
-    """Run the mutants that are named, or all."""
-    survivors = []
-    for mutant in MUTANTS:
-        if names and mutant.name not in names:
-            continue
-        start = time.monotonic()
-        noticed = notices(mutant)
-        print(f"{mutant.name}: {'noticed' if noticed else 'SURVIVES'} ({time.monotonic() - start:.0f} s)", flush=True)
-        survivors += [] if noticed else [mutant.name]
-    print(f"surviving: {', '.join(survivors) or 'none'}")
-    return 1 if survivors else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(MUTANTS))

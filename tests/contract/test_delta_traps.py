@@ -13,9 +13,9 @@ import pytest
 from pyspark.sql import functions as F
 
 from foreachonce import DeltaSink, exactly_once
-from foreachonce.delta import guard, ledger, write
+from foreachonce.delta import commit, ledger, write
 from foreachonce.delta import sink as delta_sink
-from foreachonce.delta.guard import APP_ID, METADATA, VERSION
+from foreachonce.delta.commit import APP_ID, METADATA, VERSION
 from foreachonce.testing.contract import refused
 from foreachonce.testing.driver import Job
 
@@ -41,7 +41,7 @@ class Tables:
 
     def forget(self):
         """As in a new process."""
-        ledger._known.clear()
+        ledger._tables.clear()
         self.spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
 
     def checkpoint(self, path: str):
@@ -251,10 +251,10 @@ def test_commit_that_delta_skips_is_noticed(stream, table, monkeypatch):
     """Another run makes its commit under the same guard first, with other rows."""
     sink = DeltaSink(table.ours, stream="s")
 
-    def second(load, own, root):
+    def second(work, own, root):
         entry = replace(own.entry, run_id="another", query_id="another")
-        write.write(load._replace(frame=load.frame.selectExpr("id + 10 as id", "value")), replace(own, entry=entry), root)
-        write.write(load, own, root)
+        write.write(work._replace(frame=work.frame.selectExpr("id + 10 as id", "value")), replace(own, entry=entry), root)
+        write.write(work, own, root)
 
     stream.feed([1])
     stream.run(sink)
@@ -272,7 +272,7 @@ def test_commit_without_its_entry_is_noticed(stream, table, monkeypatch):
     stream.run(sink)
     stream.feed([2])
     with monkeypatch.context() as patch:
-        patch.setattr(write, "options", lambda own: {**guard.options(own), "userMetadata": ""})
+        patch.setattr(write, "write_options", lambda own: {**commit.write_options(own), "userMetadata": ""})
         with refused("LedgerError", "drops userMetadata", "RESTORE the version before", "another stream="):
             stream.run(sink)
     table.sql("RESTORE {} TO VERSION AS OF 0", table.ours)

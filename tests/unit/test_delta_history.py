@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreachonce.delta import head as walk
-from foreachonce.delta.commit import Foreign, Own, Restore, from_copy, parse, to_copy, user_metadata
-from foreachonce.delta.local import LocalFolder
-from foreachonce.delta.log import KEPT, Known, Log, commit_file
-from foreachonce.delta.place import copies_folder
-from foreachonce.delta.restore import change, restored_version
+from foreachonce.delta import history
+from foreachonce.delta.commit import Foreign, Own, Restore, file_changes, parse, user_metadata
+from foreachonce.delta.copies import copies_folder, from_copy, to_copy
+from foreachonce.delta.folder import LocalTable
+from foreachonce.delta.history import restored_version
+from foreachonce.delta.log import KEPT, CommitLog, LogCache, commit_file
 from foreachonce.entry import Entry
 from foreachonce.errors import LedgerError
 from tests.unit.builders import epoch as make_epoch
@@ -48,10 +48,10 @@ class Table:
     """A table's folder, written as Delta would, and the model of what it holds."""
 
     def __init__(self, root):
-        self.folder = LocalFolder(str(root))
+        self.folder = LocalTable(str(root))
         self.states: list[tuple[tuple[Entry, ...], frozenset[str]]] = []
         self.own: list[Own] = []
-        self.known = Known()
+        self.cache = LogCache()
 
     @property
     def newest(self):
@@ -78,7 +78,7 @@ class Table:
     def write(self, run="r", rows=1):
         entries, files = self.state
         epoch = make_epoch(batch_id=len(self.own), run_id=run)
-        entry = Entry.next(entries[-1] if entries else None, epoch, sink="t", versions="v", decision="write")
+        entry = Entry.next(entries[-1] if entries else None, epoch, sink="t")
         entry = replace(entry, time=NOW, rows=rows)
         own = Own(guard=len(self.own), entry=entry, last_batch=len(self.own))
         self.own.append(own)
@@ -96,21 +96,21 @@ class Table:
 
     def lose(self, *versions):
         for version in versions:
-            self.folder.delete(commit_file(version))
+            self.folder.remove(commit_file(version))
 
-    def log(self, witness=None, known=None, **keywords):
-        return Log("s", self.folder, Known() if known is None else known, witness or Nobody(), **keywords)
+    def log(self, witness=None, cache=None, **keywords):
+        return CommitLog("s", self.folder, LogCache() if cache is None else cache, witness or Nobody(), **keywords)
 
     def look(self, *arguments, **keywords):
         log = self.log(*arguments, **keywords)
-        found = [own.entry for own in walk.live(log)][::-1], walk.newest_own(log)
+        found = [own.entry for own in history.live(log)][::-1], history.newest_own(log)
         log.keep_copies()
         return found
 
 
 def own(stream, guard=3):
     """A commit of the stream."""
-    entry = Entry.next(None, make_epoch(stream=stream), sink="t", versions="v", decision="write")
+    entry = Entry.next(None, make_epoch(stream=stream), sink="t")
     return Own(guard=guard, entry=replace(entry, time=NOW), last_batch=0)
 
 
@@ -131,15 +131,15 @@ STEPS = st.lists(
 @given(STEPS)
 def test_every_look_sees_what_the_table_holds(tmp_path_factory, steps):
     table = Table(tmp_path_factory.mktemp("table"))
-    known = Known()
+    cache = LogCache()
     for step in steps:
         _step(table, step)
         if step in ("look", "fresh"):
-            entries, own = table.look(known=known if step == "look" else Known())
+            entries, own = table.look(cache=cache if step == "look" else LogCache())
             assert _with_rows(entries) == _with_rows(table.state[0])
             assert own == (None if not table.own else replace(table.own[-1], files=own.files))
-    for looked in (known, Known()):
-        assert _with_rows(table.look(known=looked)[0]) == _with_rows(table.state[0])
+    for looked in (cache, LogCache()):
+        assert _with_rows(table.look(cache=looked)[0]) == _with_rows(table.state[0])
 
 
 def _step(table, step):
@@ -186,14 +186,14 @@ def test_restore_of_a_restore(table):
 
 
 def test_restore_by_time_to_files_that_no_version_had():
-    changes = {0: change(['{"add":{"path":"a"}}']), 1: change(['{"remove":{"path":"b"}}'])}
+    changes = {0: file_changes(['{"add":{"path":"a"}}']), 1: file_changes(['{"remove":{"path":"b"}}'])}
     with pytest.raises(LedgerError, match="version 1 is a RESTORE by time"):
         restored_version(1, changes.__getitem__)
 
 
 def test_deletion_vectors_tell_files_apart():
     first, second = '{"add":{"path":"a"}}', '{"add":{"path":"a","deletionVector":{"offset":1}}}'
-    assert change([first]) != change([second])
+    assert file_changes([first]) != file_changes([second])
 
 
 def test_other_streams_and_other_writers_texts_are_foreign(table):
@@ -229,7 +229,7 @@ def test_copies_bound_the_walk(table):
     table.look()
     table.folder.write(commit_file(0), "torn, and not read any more beyond its first look")
     table.foreign()
-    log = table.log(known=table.known)
+    log = table.log(cache=table.cache)
     table.folder.lines = None  # type: ignore[assignment]
     assert log.newest == 1
 
@@ -315,23 +315,23 @@ def test_copies_of_a_table_that_the_stream_wrote_anew_are_dropped(table, tmp_pat
 
 def test_table_that_is_made_anew_in_the_same_process(table, tmp_path):
     table.write()
-    table.look(known=table.known)
+    table.look(cache=table.cache)
     table.lose(0)
-    table.folder.delete(f"{copies_folder('s')}/{0:020}.json")
-    assert table.look(known=table.known) == ([], None)
+    table.folder.remove(f"{copies_folder('s')}/{0:020}.json")
+    assert table.look(cache=table.cache) == ([], None)
 
 
 def test_old_copies_are_pruned_and_the_chain_ends_there(table):
     for _ in range(2 * KEPT + 1):
         table.write()
-        table.look(known=table.known)
+        table.look(cache=table.cache)
     copies = len(table.folder.names(copies_folder("s")))
     assert KEPT <= copies < 2 * KEPT
     table.lose(*range(2 * KEPT))
     entries, _ = table.look()
     assert len(entries) == copies
     log = table.log()
-    assert walk.same_batch(log, "another query", 0) is None
+    assert history.same_batch(log, "another query", 0) is None
     table.restore(0)
     with pytest.raises(LedgerError, match="put back to version"):
         table.look()
@@ -341,45 +341,45 @@ def test_batch_of_a_query_that_goes_on_is_told_by_the_head_alone(table):
     table.write()
     table.write()
     log = table.log()
-    head = next(walk.live(log)).entry
+    head = next(history.live(log)).entry
     log.commit = {1: log.commit(1)}.__getitem__  # type: ignore[method-assign]
-    assert walk.same_batch(log, head.query_id, head.batch_id) == head
-    assert walk.same_batch(log, head.query_id, head.batch_id + 1) is None
+    assert history.same_batch(log, head.query_id, head.batch_id) == head
+    assert history.same_batch(log, head.query_id, head.batch_id + 1) is None
 
 
 def test_greatest_batch_of_a_query_is_known_to_its_head(table):
     table.write()
     table.write()
     log = table.log()
-    query = next(walk.live(log)).entry.query_id
-    assert walk.last_batch(log, query, 7) == 7
-    assert walk.last_batch(log, query, 0) == 1
-    assert walk.last_batch(log, "another", 3) == 3
+    query = next(history.live(log)).entry.query_id
+    assert history.last_batch(log, query, 7) == 7
+    assert history.last_batch(log, query, 0) == 1
+    assert history.last_batch(log, "another", 3) == 3
 
 
 def test_commit_that_is_older_than_the_newest_is_found_by_its_guard(table):
     table.write()
     table.write("other")
-    assert walk.newest_own(table.log(), up_to=0).entry.run_id == "r"
-    assert walk.newest_own(table.log()).entry.run_id == "other"
+    assert history.newest_own(table.log(), up_to=0).entry.run_id == "r"
+    assert history.newest_own(table.log()).entry.run_id == "other"
 
 
 def test_entry_before_is_the_live_one(table):
     for _ in range(3):
         table.write()
-    assert walk.seq_before(table.log(), 2) == 1
+    assert history.seq_before(table.log(), 2) == 1
     table.restore(0)
-    assert walk.seq_before(table.log(), 3) == 0
-    assert walk.seq_before(table.log(), 0) == -1
+    assert history.seq_before(table.log(), 3) == 0
+    assert history.seq_before(table.log(), 0) == -1
 
 
 def test_entry_before_is_unknown_where_it_is_not_kept(table):
     table.write()
     table.write()
     table.look()
-    table.folder.delete(f"{copies_folder('s')}/{0:020}.json")
+    table.folder.remove(f"{copies_folder('s')}/{0:020}.json")
     table.lose(0)
-    assert walk.seq_before(table.log(), 1) is None
+    assert history.seq_before(table.log(), 1) is None
 
 
 def test_restore_keeps_what_it_went_back_to(table):

@@ -7,11 +7,12 @@ import pickle
 import pytest
 
 from foreachonce import ConfigurationError, DeltaLedger, DeltaSink, DuplicateKeys, FrameError, SinkUnavailable, WriteFailed
-from foreachonce.delta import guard, ledger, merge
-from foreachonce.delta.guard import APP_ID, METADATA, VERSION
-from foreachonce.delta.place import copies_folder, shown
+from foreachonce.delta import commit, ledger, write
+from foreachonce.delta.commit import APP_ID, METADATA, VERSION
+from foreachonce.delta.copies import copies_folder
+from foreachonce.delta.fit import check_columns
 from foreachonce.delta.spark import require_delta
-from foreachonce.delta.table import Target, check_columns
+from foreachonce.delta.target import DeltaTarget, shown
 from tests.unit.test_delta_history import own
 
 
@@ -65,7 +66,7 @@ def test_ledgers_of_one_table_are_the_same():
 
 
 def test_other_ledgers_need_spark(monkeypatch):
-    monkeypatch.setattr(ledger, "_active", lambda: None)
+    monkeypatch.setattr(ledger, "_active_session", lambda: None)
     with pytest.raises(SinkUnavailable, match="no Spark session"):
         DeltaLedger("s3a://key:secret@bucket/orders").head("s")
 
@@ -87,16 +88,16 @@ def test_session_without_delta_says_what_to_set():
         assert word in str(caught.value)
 
 
-def target(**keywords) -> Target:
-    return Target("/t", "merge", **{"key": ("id",), **keywords})
+def target(**keywords) -> DeltaTarget:
+    return DeltaTarget("/t", "merge", **{"key": ("id",), **keywords})
 
 
 def test_match_is_by_every_key():
-    assert merge.on(target(key=("a", "b`c"))) == "target.`a` = source.`a` AND target.`b``c` = source.`b``c`"
+    assert write.match_condition(target(key=("a", "b`c"))) == "target.`a` = source.`a` AND target.`b``c` = source.`b``c`"
 
 
 def test_deletes_come_before_updates_and_inserts():
-    found = list(merge.clauses(target(delete_when="source.op = 'd'"), ["id", "op"], ["id", "op"]))
+    found = list(write.merge_clauses(target(delete_when="source.op = 'd'"), ["id", "op"], ["id", "op"]))
     assert found == [
         ("delete", "source.op = 'd'"), ("update", None), ("insert", "(source.op = 'd') IS NOT TRUE"),
     ]  # fmt: skip
@@ -104,21 +105,21 @@ def test_deletes_come_before_updates_and_inserts():
 
 @pytest.mark.parametrize("condition", ["target.x = 1", "TARGET . x", "`target`.x", "a = 1 or target.b"])
 def test_condition_over_the_target_does_not_stop_an_insert(condition):
-    assert merge.stays(target(delete_when=condition)) is None
+    assert write.insert_condition(target(delete_when=condition)) is None
 
 
 @pytest.mark.parametrize("condition", ["source.target = 1", "source.x = 'target.y'", "retarget.x"])
 def test_condition_over_the_source_alone_does(condition):
-    assert merge.stays(target(delete_when=condition)) == f"({condition}) IS NOT TRUE"
+    assert write.insert_condition(target(delete_when=condition)) == f"({condition}) IS NOT TRUE"
 
 
 def test_changed_rows_alone_are_updated():
-    found = list(merge.clauses(target(skip_unchanged=True, when_matched="a or b"), ["ID", "x", "new"], ["id", "X"]))
+    found = list(write.merge_clauses(target(skip_unchanged=True, when_matched="a or b"), ["ID", "x", "new"], ["id", "X"]))
     assert found[0] == ("update", "(a or b) AND (NOT (source.`x` <=> target.`x`) OR source.`new` IS NOT NULL)")
 
 
 def test_row_of_keys_alone_never_changes():
-    assert merge.differs(target(), ["id"], ["id"]) == "false"
+    assert write.change_condition(target(), ["id"], ["id"]) == "false"
 
 
 @pytest.mark.parametrize(("columns", "keywords", "word"), [
@@ -136,8 +137,8 @@ def test_frame_with_more_columns_may_make_or_widen_a_table():
 
 
 def test_wrong_keys_are_told():
-    twice = merge.refused_key(target(order_by=("at",)), '{"id":1}', 2)
-    null = merge.refused_key(target(), '{"id":null}', 1)
+    twice = write.key_error(target(order_by=("at",)), '{"id":1}', 2)
+    null = write.key_error(target(), '{"id":null}', 1)
     assert isinstance(twice, DuplicateKeys)
     assert 'among them {"id":1} (2 times); order_by= leaves ties' in str(twice)
     assert isinstance(null, WriteFailed)
@@ -145,6 +146,6 @@ def test_wrong_keys_are_told():
 
 def test_guard_goes_as_options_and_as_settings():
     made = own("s", guard=4)
-    assert guard.options(made)["txnAppId"] == guard.settings(made)[APP_ID] == "foreachonce:s"
-    assert guard.options(made)["txnVersion"] == guard.settings(made)[VERSION] == "4"
-    assert guard.options(made)["userMetadata"] == guard.settings(made)[METADATA]
+    assert commit.write_options(made)["txnAppId"] == commit.session_settings(made)[APP_ID] == "foreachonce:s"
+    assert commit.write_options(made)["txnVersion"] == commit.session_settings(made)[VERSION] == "4"
+    assert commit.write_options(made)["userMetadata"] == commit.session_settings(made)[METADATA]

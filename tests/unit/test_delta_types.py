@@ -6,8 +6,8 @@ import pytest
 from pyspark.sql import types as T
 
 from foreachonce import FrameError
-from foreachonce.delta.table import Target
-from foreachonce.delta.types import check_types, fits
+from foreachonce.delta.fit import check_types, fits
+from foreachonce.delta.target import DeltaTarget
 
 BYTE, SHORT, INT, LONG, FLOAT, DOUBLE = (
     T.ByteType(), T.ShortType(), T.IntegerType(), T.LongType(), T.FloatType(), T.DoubleType(),
@@ -57,16 +57,16 @@ def test_type_that_may_lose_something_does_not(found, column):
     (decimal(10, 4), decimal(10, 2), False), (decimal(12, 2), INT, False), (DOUBLE, INT, False), (TEXT, INT, False),
 ])  # fmt: skip
 def test_column_that_grows_takes_what_holds_all_of_it(found, column, does):
-    assert fits(found, column, grows=True) is does
+    assert fits(found, column, widens=True) is does
 
 
 def test_refusal_names_the_column_and_both_types():
     words = r"/t: column 'AMOUNT' is decimal\(10,2\) there and decimal\(10,4\) in.*cast.*Nothing"
     with pytest.raises(FrameError, match=words):
-        check_types(Target("/t"), struct(AMOUNT=decimal(10, 4)), struct(amount=decimal(10, 2), id=INT), lambda: False)
+        check_types(DeltaTarget("/t"), struct(AMOUNT=decimal(10, 4)), struct(amount=decimal(10, 2), id=INT), lambda: False)
 
 
 def test_whether_columns_grow_is_asked_only_where_one_does_not_fit():
-    check_types(Target("/t"), struct(id=INT, more=TEXT), struct(id=LONG, other=TEXT), lambda: pytest.fail("asked"))
-    check_types(Target("/t"), struct(id=LONG), struct(), lambda: pytest.fail("asked"))
-    check_types(Target("/t"), struct(id=LONG), struct(id=INT), lambda: True)
+    check_types(DeltaTarget("/t"), struct(id=INT, more=TEXT), struct(id=LONG, other=TEXT), lambda: pytest.fail("asked"))
+    check_types(DeltaTarget("/t"), struct(id=LONG), struct(), lambda: pytest.fail("asked"))
+    check_types(DeltaTarget("/t"), struct(id=LONG), struct(id=INT), lambda: True)

@@ -1,1 +1,5 @@
-"""What the Delta sink is made of: the table's log read as a ledger, and rows committed with an entry."""
+"""Delta Lake: the sink, and the ledger in a table's log.
+
+``history``, ``copies`` and ``folder`` know no format but their own; ``log`` and ``commit`` know Delta's files, ``spark`` its
+commands.
+"""

@@ -1,7 +1,13 @@
-"""One commit of a Delta table, as far as a ledger is concerned. Pure.
+"""One commit of a Delta table: what its text says about a stream, and the guard that makes a stream's commit unique. Pure.
 
-Delta keeps a commit's ``commitInfo`` in ``_delta_log/<version>.json``; ``userMetadata`` in it is free text of the writer.
+Delta keeps a commit in ``_delta_log/<version>.json``, one action a line. ``userMetadata`` in its ``commitInfo`` is free text
+of the writer, and holds the ledger entry.
 Source: PROTOCOL.md of delta-io/delta, "Commit Provenance Information".
+
+The guard is Delta's ``txn`` action. Delta refuses a commit if another commit with the same ``txnAppId`` came since it
+started (ConcurrentTransactionException). It silently skips one whose ``txnVersion`` is not greater than the table's. So of
+two writers with the same guard one commits, and each must check afterwards whether the commit is its own.
+Source: DeltaCommand.hasBeenExecuted and ConflictChecker of delta-io/delta.
 """
 
 from __future__ import annotations
@@ -9,18 +15,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from foreachonce.entry import Entry
 from foreachonce.errors import LedgerError
 
-# The key that tells a commit of this library, and the version of what stands beside it.
+# The key that marks this library's metadata; its value is the version of the format.
 MARKER = "foreachonce"
 FORMAT = 1
-# How many of a commit's data files its copy names.
+# How many of a commit's data files an entry's copy names.
 FILES_NAMED = 5
-# The metric that tells a batch's rows, where it is not numOutputRows; source: DeltaOperations.scala of delta-io/delta.
+# The operations whose count of a batch's rows is another metric than numOutputRows; source: DeltaOperations.scala.
 ROWS = {"MERGE": "numSourceRows"}
+
+APP_ID = "spark.databricks.delta.write.txnAppId"
+VERSION = "spark.databricks.delta.write.txnVersion"
+METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +38,10 @@ class Own:
     """A commit of the stream.
 
     Args:
-        guard: grows by one with each commit of the stream, undone ones too; Delta keeps it as the ``txn`` version.
-        entry: the ledger entry that came with the rows.
-        last_batch: the greatest batch id of the entry's query in the chain up to here.
-        files: some of the data files that the stream's newest rows came in, to tell later whether these are still there.
+        guard: the ``txn`` version. It grows by one with each commit of the stream and never goes back, not even by RESTORE.
+        entry: the ledger entry that was committed with the rows.
+        last_batch: the greatest batch id of the entry's query in the chain so far.
+        files: some of the data files that hold the commit's rows; they show later whether the rows are still there.
     """
 
     guard: int
@@ -42,38 +52,40 @@ class Own:
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """A commit that put the table back to an earlier version; None where it was asked for by time."""
+    """A RESTORE to an earlier version; None for a RESTORE to a point in time."""
 
     version: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """Anybody else's commit: another stream, another writer, OPTIMIZE, VACUUM."""
+    """Any other commit: another stream, another writer, OPTIMIZE, VACUUM."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
-    """A commit so old that neither its file nor a copy is kept."""
+class Missing:
+    """A commit so old that neither its file nor a copy of it is left."""
 
 
-Commit: TypeAlias = Own | Restore | Foreign | Lost
+Commit: TypeAlias = Own | Restore | Foreign | Missing
+FOREIGN, MISSING = Foreign(), Missing()
+
+File = tuple[str, str]
+"""A data file's path and its deletion vector."""
 
 
-def user_metadata(own: Own) -> str:
-    """The text that a commit of the stream carries."""
-    return json.dumps(_fields(own), ensure_ascii=False)
+class FileChanges(NamedTuple):
+    """The data files that a commit added and removed."""
 
-
-def _fields(own: Own) -> dict[str, Any]:
-    return {MARKER: FORMAT, "guard": own.guard, "last_batch": own.last_batch, **own.entry.to_fields()}
+    added: frozenset[File]
+    removed: frozenset[File]
 
 
 def parse(stream: str, lines: Iterable[str]) -> Commit:
-    """The commit that the lines of its file are about; those up to ``commitInfo`` and the first data files are enough.
+    """Parse a commit's file. The lines up to ``commitInfo`` and the first data files are enough.
 
     Raises:
-        LedgerError: it is this library's, of a version that is not known.
+        LedgerError: a newer version of this library wrote the entry.
     """
     info: Mapping[str, Any] = {}
     files: list[str] = []
@@ -84,10 +96,70 @@ def parse(stream: str, lines: Iterable[str]) -> Commit:
             files.append(str(action["add"]["path"]))
     if info.get("operation") == "RESTORE":
         return Restore(_version(info.get("operationParameters", {}).get("version")))
-    own = _own(stream, info.get("userMetadata"))
-    if isinstance(own, Foreign):
-        return own
+    fields = read_metadata(info.get("userMetadata"))
+    if fields is None or fields.get("stream") != stream:
+        return FOREIGN
+    own = from_fields(fields)
     return replace(own, entry=replace(own.entry, rows=_rows(info)), files=tuple(files))
+
+
+def file_changes(lines: Iterable[str]) -> FileChanges:
+    """The data files that the commit with these lines added and removed."""
+    files: dict[str, set[File]] = {"add": set(), "remove": set()}
+    for line in lines:
+        if line.startswith(('{"add"', '{"remove"')):
+            [(kind, action)] = json.loads(line).items()
+            vector = action.get("deletionVector")
+            files[kind].add((action["path"], json.dumps(vector, sort_keys=True) if vector else ""))
+    return FileChanges(frozenset(files["add"]), frozenset(files["remove"]))
+
+
+def user_metadata(own: Own) -> str:
+    """The text that a commit of the stream carries as ``userMetadata``."""
+    return json.dumps(to_fields(own), ensure_ascii=False)
+
+
+def read_metadata(text: str | None) -> Mapping[str, Any] | None:
+    """The fields of a ``userMetadata``; None if it is not this library's."""
+    try:
+        fields = json.loads(text or "null")
+    except ValueError:
+        return None
+    return fields if isinstance(fields, dict) and MARKER in fields else None
+
+
+def to_fields(own: Own) -> dict[str, Any]:
+    """A commit of the stream as plain values, without rows and files: these are known only once it is made."""
+    return {MARKER: FORMAT, "guard": own.guard, "last_batch": own.last_batch, **own.entry.to_fields()}
+
+
+def from_fields(fields: Mapping[str, Any]) -> Own:
+    """The commit that :func:`to_fields` described.
+
+    Raises:
+        LedgerError: a newer version of this library wrote the fields.
+    """
+    if fields[MARKER] != FORMAT:
+        raise LedgerError(
+            f"stream {fields['stream']!r}: the table's log holds an entry of format {fields[MARKER]!r}; this version reads "
+            f"{FORMAT} only. A newer foreachonce wrote it: upgrade this one."
+        )
+    return Own(guard=int(fields["guard"]), entry=Entry.from_fields(fields), last_batch=int(fields["last_batch"]))
+
+
+def app_id(stream: str) -> str:
+    """The application id under which Delta keeps the stream's guard."""
+    return f"foreachonce:{stream}"
+
+
+def write_options(own: Own) -> dict[str, str]:
+    """The options with which a DataFrame writer makes the commit."""
+    return {"txnAppId": app_id(own.entry.stream), "txnVersion": str(own.guard), "userMetadata": user_metadata(own)}
+
+
+def session_settings(own: Own) -> dict[str, str]:
+    """The same as settings of a session; MERGE takes no options."""
+    return {APP_ID: app_id(own.entry.stream), VERSION: str(own.guard), METADATA: user_metadata(own)}
 
 
 def _version(value: object) -> int | None:
@@ -97,44 +169,3 @@ def _version(value: object) -> int | None:
 def _rows(info: Mapping[str, Any]) -> int | None:
     count = info.get("operationMetrics", {}).get(ROWS.get(str(info.get("operation")), "numOutputRows"))
     return None if count is None else int(count)
-
-
-def _own(stream: str, text: str | None) -> Own | Foreign:
-    try:
-        fields = json.loads(text or "null")
-    except ValueError:
-        return Foreign()
-    if not isinstance(fields, dict) or MARKER not in fields or fields.get("stream") != stream:
-        return Foreign()
-    return _read(fields)
-
-
-def _read(fields: Mapping[str, Any]) -> Own:
-    if fields[MARKER] != FORMAT:
-        raise LedgerError(
-            f"stream {fields['stream']!r}: the table's log holds an entry of format {fields[MARKER]!r}, this version knows "
-            f"{FORMAT}: it was written by a newer foreachonce. Update this one."
-        )
-    return Own(guard=int(fields["guard"]), entry=Entry.from_fields(fields), last_batch=int(fields["last_batch"]))
-
-
-def to_copy(stream: str, commit: Own | Restore) -> str:
-    """The text of a commit's copy, which outlives the commit's own file."""
-    if isinstance(commit, Restore):
-        return json.dumps({MARKER: FORMAT, "stream": stream, "restored": commit.version})
-    fields = _fields(commit) | {"rows": commit.entry.rows, "files": commit.files}
-    return json.dumps(fields, ensure_ascii=False)
-
-
-def from_copy(text: str) -> Own | Restore:
-    """The commit that a copy was made of.
-
-    Raises:
-        LedgerError: the copy is of a version that is not known.
-        ValueError: it is torn.
-    """
-    fields = json.loads(text)
-    if "restored" in fields:
-        return Restore(fields["restored"])
-    own = _read(fields)
-    return replace(own, entry=replace(own.entry, rows=fields["rows"]), files=tuple(fields["files"]))

@@ -1,25 +1,136 @@
-"""A table's folder, on any file system that Spark reads."""
+"""A table's folder on each kind of file system. Nothing here knows what a table format keeps in it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import closing
-from typing import TYPE_CHECKING
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
-from foreachonce.delta.log import LOG, stranger
-from foreachonce.spark.files import HadoopFiles, java_class, missing_is_fine
+from foreachonce.spark.files import ConnectFiles, HadoopFiles, java_class, missing_is_fine
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
 
-class HadoopFolder(HadoopFiles):
-    """Read and written through Hadoop's file systems in the driver's JVM: no Spark job.
+class TableFolder(Protocol):
+    """A table's folder. Paths are relative to it."""
 
-    See :class:`~foreachonce.delta.log.Folder`.
-    """
+    root: str
 
     def lines(self, path: str, limit: int | None = None) -> list[str] | None:
-        """A file's first lines, or all; None where there is no such file."""
+        """A file's first lines, or all; None if there is no such file."""
+
+    def stamp(self, path: str) -> str | None:
+        """A text that changes when the file is replaced; None if there is no such file."""
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file or folder."""
+
+    def names(self, path: str) -> list[str]:
+        """The names of the files in a folder; empty if there is no such folder."""
+
+    def visible(self) -> str | None:
+        """A file or folder in the table's folder that is not hidden; None if there is none. ``_`` and ``.`` hide a name."""
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file, or replace it."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file, if it is there and the file system can."""
+
+
+class NoTable:
+    """The folder of a catalog's table that does not exist."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def lines(self, path: str, limit: int | None = None) -> list[str] | None:
+        """None: there is no file."""
+        return None
+
+    def stamp(self, path: str) -> str | None:
+        """None: there is no file."""
+        return None
+
+    def exists(self, path: str) -> bool:
+        """False."""
+        return False
+
+    def names(self, path: str) -> list[str]:
+        """No names."""
+        return []
+
+    def visible(self) -> str | None:
+        """None: there is no file."""
+        return None
+
+    def write(self, path: str, text: str) -> None:
+        """Never called: without a table there is nothing to copy.
+
+        Raises:
+            FileNotFoundError: always.
+        """
+        raise FileNotFoundError(path)
+
+    def remove(self, path: str) -> None:
+        """Do nothing."""
+
+
+class LocalTable:
+    """A folder on the local file system, read and written without Spark; see :class:`TableFolder`."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._path = Path(root.removeprefix("file://").removeprefix("file:"))
+
+    def lines(self, path: str, limit: int | None = None) -> list[str] | None:
+        """A file's first lines, or all; None if there is no such file."""
+        try:
+            with (self._path / path).open(encoding="utf-8", newline="\n") as file:
+                return [line.removesuffix("\n") for line in islice(file, limit)]
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def stamp(self, path: str) -> str | None:
+        """The file's size and time of change."""
+        try:
+            status = (self._path / path).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return f"{status.st_size}/{status.st_mtime_ns // 1_000_000}"
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file or folder."""
+        return (self._path / path).exists()
+
+    def names(self, path: str) -> list[str]:
+        """The names of the files in a folder; empty if there is no such folder."""
+        folder = self._path / path
+        return [file.name for file in folder.iterdir()] if folder.is_dir() else []
+
+    def visible(self) -> str | None:
+        """A file or folder that is not hidden."""
+        return _visible(self.names(""))
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file, or replace it."""
+        place = self._path / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+
+    def remove(self, path: str) -> None:
+        """Remove a file, if it is there."""
+        (self._path / path).unlink(missing_ok=True)
+
+
+class HadoopTable(HadoopFiles):
+    """A folder on any of Hadoop's file systems, by the driver's JVM: no Spark job; see :class:`TableFolder`."""
+
+    def lines(self, path: str, limit: int | None = None) -> list[str] | None:
+        """A file's first lines, or all; None if there is no such file."""
         if limit is None:
             text = self.text(path)
             return None if text is None else text.split("\n")
@@ -30,70 +141,59 @@ class HadoopFolder(HadoopFiles):
             return list(java_class(self._jvm, "java.io.BufferedReader")(reader).lines().limit(limit).toList())
 
     def stamp(self, path: str) -> str | None:
-        """What differs once a file was written anew; None where there is no such file."""
+        """The file's size and time of change."""
         if not self.exists(path):
             return None
         status = self._system.getFileStatus(self._place(path))
         return f"{status.getLen()}/{status.getModificationTime()}"
 
-    def stranger(self) -> str | None:
-        """A file or folder where no Delta table is; None where a log is, or hidden names only."""
-        return stranger(self.names(""))
-
-    def delete(self, path: str) -> None:
-        """Delete a file, if it is there."""
-        self._system.delete(self._place(path), False)
+    def visible(self) -> str | None:
+        """A file or folder that is not hidden."""
+        return _visible(self.names(""))
 
 
-class ConnectFolder:
-    """Read and written through a Spark Connect session: a small Spark job for each file.
+class ConnectTable(ConnectFiles):
+    """A folder seen through a Spark Connect session: a small Spark job for each file; see :class:`TableFolder`.
 
-    A file is written as a folder of one part, which reads like a file, and is not deleted: a session offers no way to.
+    A session can write a file only as a folder of one part, which Spark reads like a file, and cannot remove it.
     """
 
-    def __init__(self, spark: SparkSession, root: str) -> None:
-        self.root = root
-        self._spark = spark
-
     def lines(self, path: str, limit: int | None = None) -> list[str] | None:
-        """A file's first lines, or all; None where there is no such file."""
-        with missing_is_fine() as found:
-            row = self._spark.read.text(f"{self.root}/{path}", wholetext=True).first()
-            found.append("" if row is None else str(row[0]))
-        return found[0].split("\n")[:limit] if found else None
+        """A file's first lines, or all; None if there is no such file."""
+        text = self.text(path)
+        return None if text is None else text.split("\n")[:limit]
 
     def stamp(self, path: str) -> str | None:
-        """What differs once a file was written anew; None where there is no such file."""
-        with missing_is_fine() as found:
-            row = self._files(path).select("length", "modificationTime").first()
-            found.append(str(row))
-        return found[0] if found else None
+        """The file's size and time of change."""
+        with missing_is_fine() as stamps:
+            stamps.append(str(self._files(path).select("length", "modificationTime").first()))
+        return next(iter(stamps), None)
 
     def names(self, path: str) -> list[str]:
-        """The names of the files in a folder; empty where there is none."""
-        with missing_is_fine() as found:
-            found += [str(row[0]) for row in self._files(path).select("path").collect()]
-        return sorted({place.split(f"/{path}/", 1)[1].split("/")[0] for place in found})
+        """The names of the files in a folder; empty if there is no such folder."""
+        with missing_is_fine() as places:
+            places += [str(row[0]) for row in self._files(path).select("path").collect()]
+        return sorted({place.split(f"/{path}/", 1)[1].split("/")[0] for place in places})
 
-    def stranger(self) -> str | None:
-        """A file where no Delta table is; None where a log is, or hidden names only, which Spark does not list."""
-        with missing_is_fine() as found:
-            found.append(str(self._files(LOG).schema))
-        if found:
-            return None
-        with missing_is_fine() as found:
+    def visible(self) -> str | None:
+        """A file that is not hidden: Spark lists no others."""
+        with missing_is_fine() as places:
             row = self._files("").select("path").first()
-            found += [] if row is None else [str(row[0])]
-        return next(iter(found), None)
+            places += [] if row is None else [str(row[0])]
+        return next(iter(places), None)
 
     def write(self, path: str, text: str) -> None:
-        """Write a file, in place of one that is there."""
+        """Write a file, or replace it."""
         frame = self._spark.createDataFrame([(text,)], "value string").coalesce(1)
         frame.write.mode("overwrite").text(f"{self.root}/{path}")
 
-    def delete(self, path: str) -> None:
-        """Nothing: the file stays."""
+    def remove(self, path: str) -> None:
+        """Do nothing: the file stays."""
 
     def _files(self, path: str) -> DataFrame:
         reader = self._spark.read.format("binaryFile").option("recursiveFileLookup", "true")
         return reader.load(f"{self.root}/{path}")
+
+
+def _visible(names: Iterable[str]) -> str | None:
+    return next((name for name in sorted(names) if not name.startswith(("_", "."))), None)

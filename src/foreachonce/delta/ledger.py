@@ -1,24 +1,21 @@
-"""DeltaLedger: a table's log, read as the ledger of its streams."""
+"""DeltaLedger: a table's log, read and appended to as the ledger of its streams."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from itertools import takewhile
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from foreachonce.delta import head as walk
-from foreachonce.delta.commit import Own
-from foreachonce.delta.folder import ConnectFolder, HadoopFolder
-from foreachonce.delta.guard import app_id, options
-from foreachonce.delta.local import LocalFolder, NoFolder
-from foreachonce.delta.log import LOG, Folder, Known, Log
-from foreachonce.delta.place import check_place, is_path, shown
+from foreachonce.delta import history
+from foreachonce.delta.commit import Own, app_id, write_options
+from foreachonce.delta.folder import ConnectTable, HadoopTable, LocalTable, NoTable, TableFolder
+from foreachonce.delta.log import LOG, CommitLog, LogCache, stream_names
 from foreachonce.delta.spark import NewestState, append_nothing, location, require_delta
-from foreachonce.delta.streams import streams
+from foreachonce.delta.target import check_place, is_path, shown
 from foreachonce.entry import Entry, LedgerState
 from foreachonce.epoch import Epoch
 from foreachonce.errors import Conflict, Fenced, LedgerError, SinkUnavailable
@@ -28,30 +25,65 @@ from foreachonce.spark.resolve import is_connect
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# What this process knows of each table and stream. It belongs to the process, not to a sink, which is pickled.
-_known: dict[tuple[str, str], Known] = {}
-_lock = RLock()
+# How many of its runs a process remembers for each stream.
+RUNS = 100
+
+
+@dataclass
+class _StreamMemory:
+    """What this process remembers of one stream in one table.
+
+    A run that was replaced stays fenced until ``RUNS`` other runs of the stream have come to this process after its own last
+    visit. Even then Delta's guard lets only one of two commits through.
+    """
+
+    cache: LogCache = field(default_factory=LogCache)
+    guards: dict[str, int] = field(default_factory=dict)
+    """Of each run that took the stream, the stream's newest guard as the run knows it; the latest visitor is last."""
+
+    def hold(self, run_id: str, guard: int) -> None:
+        """Note that a run has come, and which guard it follows."""
+        self.guards.pop(run_id, None)
+        self.guards[run_id] = guard
+        if len(self.guards) > RUNS:
+            del self.guards[next(iter(self.guards))]
+
+
+class _TableMemory:
+    """What this process remembers of one table. The lock is the table's own: a slow log must not delay other tables."""
+
+    def __init__(self) -> None:
+        self.lock = RLock()
+        self.streams: dict[str, _StreamMemory] = {}
+
+    def stream(self, name: str) -> _StreamMemory:
+        """The memory of a stream; call it with the lock."""
+        return self.streams.setdefault(name, _StreamMemory())
+
+
+# By place. The memory belongs to the process and not to a sink, because sinks are pickled.
+_tables: dict[str, _TableMemory] = {}
 
 
 class DeltaLedger:
-    """The ledger that a Delta table's log holds: an entry is in the same commit as its rows.
+    """The ledger in a Delta table's log: an entry is in the same commit as its rows.
 
-    A RESTORE takes entries back with their rows. Reading makes no commit; it may write copies of entries into the folder
-    ``_foreachonce`` of the table, for the time when Delta's log clean-up has removed the commit files. Without a running
-    Spark session, tables on the local file system can be read, by an absolute path.
+    A RESTORE takes entries back with their rows. Reading makes no commit. It may write copies of entries into the table's
+    folder ``_foreachonce``, for the time after Delta's log clean-up has removed the commit files. Without a running Spark
+    session only tables on the local file system can be read, by an absolute path.
 
-    A place without a Delta table is an empty ledger, since a sink's first batch makes the table: a mistyped path or stream
-    raises nothing, ``head`` gives None and ``entries`` nothing. ``streams()`` tells: it lists the names that are there.
+    A place without a Delta table is an empty ledger, since a sink's first batch makes the table. So a misspelt path or
+    stream raises nothing: ``head`` returns None and ``entries`` yields nothing. ``streams()`` lists the names that exist.
 
     Args:
         path_or_table: as for :class:`~foreachonce.DeltaSink`.
-        trust: where commit files are gone, and nothing tells whether they had undone the newest entry that is known, take
-            it for the head; otherwise that is refused.
+        trust: if commit files are gone, and nothing shows whether they had undone the newest known entry, take it for the
+            head; otherwise such a ledger is refused.
 
     Raises:
-        ConfigurationError: at once, for what is neither a path nor a table's name.
-        LedgerError: by every method, where neither commit files nor copies tell.
-        SinkUnavailable: by every method, where no Spark session runs and one is needed.
+        ConfigurationError: at once: the place is neither a path nor a table's name.
+        LedgerError: by every method: neither commit files nor copies show the entries.
+        SinkUnavailable: by every method: a Spark session is needed, and none is running.
     """
 
     def __init__(self, path_or_table: str, *, trust: bool = False) -> None:
@@ -69,86 +101,101 @@ class DeltaLedger:
         return f"DeltaLedger({shown(self.place)!r})"
 
     def look(self, epoch: Epoch) -> LedgerState:
-        """The stream's newest entry, the epoch's own, and whether its run holds the stream.
+        """The stream's head, the epoch's own entry, and whether its run holds the stream.
 
         Raises:
             Fenced: another run has committed since this one took the stream.
         """
-        with self._log(epoch.stream) as (log, known):
-            return _found(log, known, epoch)
+        with self._log(epoch.stream) as (log, memory):
+            return _state(log, memory, epoch)
 
     def take(self, epoch: Epoch, head: Entry | None) -> LedgerState:
         """Take the stream over for the epoch's run, if ``head`` still is its newest entry.
 
-        Nothing is written: the run's next commit needs the guard that follows the newest one, and Delta gives it to one
-        commit only. Of several runs that have taken the stream, the one that commits first holds it.
+        Nothing is written. The run's next commit needs the guard after the newest one, and Delta accepts a guard only once.
+        If several runs have taken the stream, the first to commit holds it.
 
         Raises:
             ConfigurationError: the session lacks Delta, or the path holds other files and no table.
             Fenced: another run has committed since this one took the stream.
         """
-        require_delta(_session())
-        with self._log(epoch.stream) as (log, known):
-            log.refuse_strangers()
-            found = _found(log, known, epoch)
-            if found.is_held or found.head != head:
-                return found
-            known.held[epoch.run_id] = _guard(walk.newest_own(log))
-            return found._replace(is_held=True)
+        require_delta(_running_session())
+        with self._log(epoch.stream) as (log, memory):
+            log.refuse_other_files()
+            state = _state(log, memory, epoch)
+            if state.is_held or state.head != head:
+                return state
+            memory.hold(epoch.run_id, _guard(history.newest_own(log)))
+            return state._replace(is_held=True)
+
+    def commit(self, entry: Entry, write: Callable[[Own, str | None], None], *, makes_table: bool) -> int | None:
+        """Commit an entry by ``write``, and return how many rows came with it.
+
+        Args:
+            entry: the entry, of the run that holds the stream.
+            write: makes the commit in the table at a path; the path is None if there is no table yet.
+            makes_table: whether ``write`` makes a missing table. If not, nothing happens without a table: the chain begins
+                with its first rows.
+
+        Raises:
+            Fenced, Conflict, LedgerError: as :meth:`next` and :meth:`confirm` do.
+        """
+        own, root = self.next(entry)
+        if root is None and not makes_table:
+            return None
+        fault("commit-begun")
+        write(own, root)
+        fault("committed")
+        rows = self.confirm(own).rows
+        fault("entry-copied")
+        return rows
+
+    def append(self, entry: Entry) -> None:
+        """Append an entry without rows; without a table nothing, since there is no place for an entry."""
+        self.commit(entry, _append_entry, makes_table=False)
 
     def next(self, entry: Entry) -> tuple[Own, str | None]:
-        """The commit that would bring ``entry`` next, and the table's path, None where there is no table yet.
+        """The commit that appends ``entry``, and the table's path; None if there is no table yet.
 
         Raises:
             Fenced: another run has committed since this one took the stream.
             Conflict: the run has not taken the stream.
         """
-        with self._log(entry.stream) as (log, known):
-            newest = walk.newest_own(log)
-            if not _is_held(known, newest, entry.epoch):
+        with self._log(entry.stream) as (log, memory):
+            newest = history.newest_own(log)
+            if not _is_held(memory, newest, entry.epoch):
                 raise Conflict(f"stream {entry.stream!r}: run {entry.run_id} does not hold it in {self!r}.")
-            last = walk.last_batch(log, entry.query_id, entry.batch_id)
-            root = None if log.newest < 0 else log.root
+            last = history.last_batch(log, entry.query_id, entry.batch_id)
+            root = log.root
         return Own(guard=_guard(newest) + 1, entry=replace(entry, time=datetime.now(timezone.utc)), last_batch=last), root
 
     def confirm(self, own: Own) -> Entry:
-        """The entry of a commit that was made, as it is in the table now.
+        """The entry of a commit that was made, as the table has it now.
 
         Raises:
-            Conflict: it is not there: Delta has skipped it, since another run has used its guard.
-            LedgerError: the table was put back meanwhile, so that the entry follows on another than it was made for; or the
-                commit came without its entry.
+            Conflict: it is not there: another run has used its guard, so Delta has skipped it.
+            LedgerError: the table was put back meanwhile, so the entry follows another than it was made for; or the commit
+                came without its entry.
         """
         entry = own.entry
         with self._log(entry.stream) as (log, _):
-            found = walk.newest_own(log, up_to=own.guard)
-            _check_follows(log, found)
-        if found is None or found.guard != own.guard:
+            there = history.newest_own(log, up_to=own.guard)
+            _check_follows(log, there)
+        if there is None or there.guard != own.guard:
             raise LedgerError(
-                f"stream {entry.stream!r}: Delta took {entry.what} under guard {own.guard}, but {self!r} has "
-                "no entry with that guard; is there a catalog or an extension that drops userMetadata? Do away with it, "
-                "RESTORE the version before the batch's rows, and give the sink another stream=: this one's guard is "
-                "used up."
+                f"stream {entry.stream!r}: Delta took {entry.what} under guard {own.guard}, but {self!r} has no entry with "
+                "that guard. Is there a catalog or an extension that drops userMetadata? Remove it, RESTORE the version "
+                "before the batch's rows, and give the sink another stream=: this one's guard is used up."
             )
-        if found.entry.run_id != entry.run_id:
+        if there.entry.run_id != entry.run_id:
             raise Conflict(
                 f"stream {entry.stream!r}: Delta has skipped the commit with guard {own.guard}, which run "
-                f"{found.entry.run_id} has used. Nothing was written."
+                f"{there.entry.run_id} has used. Nothing was written."
             )
-        return found.entry
-
-    def append(self, entry: Entry) -> None:
-        """Append an entry without rows; without a table nothing, for there is no place for an entry."""
-        own, root = self.next(entry)
-        if root is not None:
-            fault("commit-begun")
-            append_nothing(root, options(own))
-            fault("committed")
-            self.confirm(own)
-            fault("entry-copied")
+        return there.entry
 
     def unfinished(self, stream: str) -> None:
-        """None: a commit is whole or absent."""
+        """None: a commit is there as a whole or not at all."""
 
     def exists(self) -> bool:
         """Whether there is a Delta table."""
@@ -158,71 +205,81 @@ class DeltaLedger:
     def streams(self) -> list[str]:
         """The names of all streams that have written the table."""
         root = self.root()
-        return [] if root is None else sorted(streams(self._folder(root)))
+        return [] if root is None else sorted(stream_names(self._folder(root)))
 
     def head(self, stream: str) -> Entry | None:
-        """The stream's newest entry whose rows are in the table; None where it has none."""
+        """The stream's newest entry whose rows are in the table; None if it has none."""
         with self._log(stream) as (log, _):
-            return next((own.entry for own in walk.live(log)), None)
+            return next((own.entry for own in history.live(log)), None)
 
     def entries(self, stream: str, *, after: int = -1) -> Iterator[Entry]:
-        """Yield the stream's entries in order of seq, as far back as commit files or copies go: the newest 100 at least.
+        """Yield the stream's entries with a greater seq than ``after``, in order; those that a RESTORE has undone are gone.
 
-        Those that a RESTORE has undone are not among them, nor those whose seq is not greater than ``after``.
+        They go as far back as commit files or copies do: to the newest 100 at least.
         """
         with self._log(stream) as (log, _):
-            found = [own.entry for own in takewhile(lambda own: own.entry.seq > after, walk.live(log))]
-        yield from reversed(found)
-
-    @contextmanager
-    def _log(self, stream: str) -> Iterator[tuple[Log, Known]]:
-        root = self.root()
-        with _lock:
-            known = _known.setdefault((self.place, stream), Known())
-            folder = self._folder(root)
-            witness = NewestState(_active(), folder, app_id(stream))
-            log = Log(stream, folder, known, witness, trust=self._trust)
-            yield log, known
-            log.keep_copies()
+            entries = [own.entry for own in takewhile(lambda own: own.entry.seq > after, history.live(log))]
+        yield from reversed(entries)
 
     def root(self) -> str | None:
-        """The table's path; None where a catalog does not have the table."""
-        return self.place if is_path(self.place) else location(_session(), self.place)
+        """The table's path; None if a catalog does not have the table."""
+        return self.place if is_path(self.place) else location(_running_session(), self.place)
 
-    def _folder(self, root: str | None) -> Folder:
+    @contextmanager
+    def _log(self, stream: str) -> Iterator[tuple[CommitLog, _StreamMemory]]:
+        """The table's log as it is now, and this process's memory of the stream; other threads wait for the same table."""
+        folder = self._folder(self.root())
+        table = _tables.setdefault(self.place, _TableMemory())
+        with table.lock:
+            memory = table.stream(stream)
+            witness = NewestState(_active_session(), folder, app_id(stream))
+            log = CommitLog(stream, folder, memory.cache, witness, trust=self._trust)
+            yield log, memory
+            log.keep_copies()
+
+    def _folder(self, root: str | None) -> TableFolder:
         if root is None:
-            return NoFolder(self.place)
-        spark = _active()
+            return NoTable(self.place)
+        spark = _active_session()
         if spark is not None:
-            return ConnectFolder(spark, root) if is_connect(spark) else HadoopFolder.of(spark, root)
+            return ConnectTable(spark, root) if is_connect(spark) else HadoopTable.of(spark, root)
         if "://" not in root or root.startswith("file://"):
-            return LocalFolder(root)
-        raise SinkUnavailable(f"{shown(root)}: no Spark session is running, and without one only local tables can be read.")
+            return LocalTable(root)
+        raise SinkUnavailable(
+            f"{shown(root)}: no Spark session is running, and without one only local tables can be read. Start one."
+        )
 
 
-def _found(log: Log, known: Known, epoch: Epoch) -> LedgerState:
-    is_held = _is_held(known, walk.newest_own(log), epoch)
-    newest = next(walk.live(log), None)
+def _append_entry(own: Own, root: str | None) -> None:
+    assert root is not None
+    append_nothing(root, write_options(own))
+
+
+def _state(log: CommitLog, memory: _StreamMemory, epoch: Epoch) -> LedgerState:
+    is_held = _is_held(memory, history.newest_own(log), epoch)
+    newest = next(history.live(log), None)
     _check_follows(log, newest)
     head = None if newest is None else newest.entry
-    return LedgerState(head, walk.same_batch(log, epoch.query_id, epoch.batch_id), is_held)
+    return LedgerState(head, history.same_batch(log, epoch.query_id, epoch.batch_id), is_held)
 
 
-def _is_held(known: Known, newest: Own | None, epoch: Epoch) -> bool:
+def _is_held(memory: _StreamMemory, newest: Own | None, epoch: Epoch) -> bool:
     """Whether nobody has committed since the epoch's run took the stream, or made its own newest commit."""
-    if newest is not None and newest.entry.run_id == epoch.run_id:
-        known.held[epoch.run_id] = newest.guard
-    held = known.held.get(epoch.run_id)
-    if held is not None and held != _guard(newest):
-        raise Fenced(_explain(epoch, newest))
-    return held is not None
+    is_own = newest is not None and newest.entry.run_id == epoch.run_id
+    held = _guard(newest) if is_own else memory.guards.get(epoch.run_id)
+    if held is None:
+        return False
+    memory.hold(epoch.run_id, held)
+    if held != _guard(newest):
+        raise Fenced(_explain_fenced(epoch, newest))
+    return True
 
 
 def _guard(newest: Own | None) -> int:
     return -1 if newest is None else newest.guard
 
 
-def _explain(epoch: Epoch, newest: Own | None) -> str:
+def _explain_fenced(epoch: Epoch, newest: Own | None) -> str:
     text = f"stream {epoch.stream!r}: run {epoch.run_id} (query {epoch.query_id}) "
     if newest is None:
         return text + "has lost its commits: the table was made anew while it ran. Start the query again."
@@ -236,34 +293,34 @@ def _explain(epoch: Epoch, newest: Own | None) -> str:
     return text
 
 
-def _check_follows(log: Log, own: Own | None) -> None:
-    """Refuse a table that was put back while a batch was written: Delta lets the batch through all the same.
+def _check_follows(log: CommitLog, own: Own | None) -> None:
+    """Refuse a table that was put back while a batch was written: Delta accepts the batch all the same.
 
-    Asked at each look, since a restarted query would take the batch for a replay, and never say so again.
+    Every look checks it. A restarted query would take the batch for a replay, and nothing would report the gap again.
     """
     if own is None:
         return
     try:
-        seq = walk.seq_before(log, own.guard)
+        seq = history.seq_before(log, own.guard)
     except LedgerError:
-        return  # what is older than a known entry need not be known
+        return  # The entry before a known one need not be known.
     if seq is not None and seq != own.entry.seq - 1:
         raise LedgerError(
-            f"{log.name} was put back by RESTORE while {own.entry.what} was written: that is in the table, as "
-            f"seq {own.entry.seq}, and those of seq {seq + 1} to {own.entry.seq - 1} are not. Stop the query "
-            "and RESTORE the version from before that RESTORE; the batch is then written again. Or RESTORE the version "
-            "before the batch, and put the checkpoint back with it."
+            f"{log.name} was put back by RESTORE while {own.entry.what} was written. The batch is in the table, as seq "
+            f"{own.entry.seq}, and those of seq {seq + 1} to {own.entry.seq - 1} are not. Stop the query and RESTORE the "
+            "version from before that RESTORE; the batch is then written again. Or RESTORE the version before the batch, "
+            "and put the checkpoint back with it."
         )
 
 
-def _active() -> SparkSession | None:
+def _active_session() -> SparkSession | None:
     from pyspark.sql import SparkSession
 
     return SparkSession.getActiveSession()
 
 
-def _session() -> SparkSession:
-    spark = _active()
+def _running_session() -> SparkSession:
+    spark = _active_session()
     if spark is None:
-        raise SinkUnavailable("no Spark session is running.")
+        raise SinkUnavailable("no Spark session is running. Start one.")
     return spark

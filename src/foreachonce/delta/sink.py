@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, get_args
 
 from foreachonce.base import BaseSink, SinkGroup, TransactionSink
 from foreachonce.delta.ledger import DeltaLedger
-from foreachonce.delta.place import shown
-from foreachonce.delta.table import UPDATE, Mode, Target, check_target
-from foreachonce.delta.transaction import DeltaTransaction, Load
-from foreachonce.delta.write import write
+from foreachonce.delta.target import UPDATE, DeltaTarget, Mode, check_target, shown
+from foreachonce.delta.transaction import DeltaTransaction
+from foreachonce.delta.write import TableWrite, write
 from foreachonce.entry import Entry
 from foreachonce.errors import ConfigurationError
-from foreachonce.faults import Point, fault
+from foreachonce.faults import Point
 from foreachonce.keywords import flags, names, one_of, texts
 from foreachonce.sink import OnMismatch
 from foreachonce.spark.resolve import refuse_streaming
@@ -25,34 +25,34 @@ if TYPE_CHECKING:
 DELTA_POINTS: tuple[Point, ...] = ("commit-begun", "committed", "entry-copied")
 
 
-class DeltaSink(BaseSink[Load]):
+class DeltaSink(BaseSink[TableWrite]):
     """A foreachBatch function that writes each batch into a Delta table exactly once.
 
-    The rows and a ledger entry with the source's offsets are one commit of the table, so a replay of a batch is a no-op,
-    half a batch is never seen, and a lost or rolled-back checkpoint is noticed before it repeats or loses rows. A RESTORE
-    of the table takes entries back with their rows, and the batches that it undid can be written again.
+    The rows and a ledger entry with the source's offsets are one commit of the table. So a replay of a batch is a no-op, no
+    reader sees half a batch, and a lost or rolled-back checkpoint is noticed before it repeats or loses rows. A RESTORE of
+    the table takes entries back with their rows, and the batches that it undid can be written again.
 
     Args:
         path_or_table: the table's path, which has a slash in it, or its name in the catalog, such as ``shop.orders``. The
-            first batch makes the table where there is none; the catalog's schema must be there.
+            first batch makes a missing table; the catalog's schema must exist.
         stream: the pipeline's own name for its output here; it outlives checkpoints. None takes the query's name.
         mode: ``"append"`` adds rows; ``"merge"`` inserts rows or updates those of the same key.
-        key: merge: the column or columns that tell rows apart.
-        order_by: merge: where a batch holds a key more than once, the row with the greatest values here wins. Without it
-            such a batch is refused. Rows of one batch are compared, never with the table; ``when_matched`` does that.
-        partition_by: the columns that a new table is partitioned by. An existing table keeps its own: an append that names
+        key: merge: the column or columns that identify a row.
+        order_by: merge: if a batch holds a key more than once, the row with the greatest values here wins; without it such
+            a batch is refused. It compares rows of one batch, never with the table; ``when_matched`` does that.
+        partition_by: the columns that a new table is partitioned by. An existing table keeps its own; an append that names
             others is refused.
         merge_schema: add columns to the table that only the frame has; otherwise such a frame is refused. A merge may then
-            also lack columns of the table, which it leaves as they are.
-        when_matched: merge: what becomes of a row that is there already: ``"update"`` replaces it, ``"keep"`` leaves it, and
-            a SQL condition over ``source`` and ``target`` replaces it where it holds, such as
+            also lack columns of the table, and leaves them as they are.
+        when_matched: merge: what happens to an existing row: ``"update"`` replaces it, ``"keep"`` leaves it, and a SQL
+            condition over ``source`` and ``target`` replaces it where the condition holds, such as
             ``"source.changed_at > target.changed_at"``.
-        delete_when: merge: a SQL condition over ``source`` and ``target``; a row of the table is deleted where it holds for
-            the batch's row of the same key. A row that is not there is not inserted where it holds, if it is about
-            ``source`` alone. A deleted row leaves nothing behind: an older change in a later batch inserts it again.
-        skip_unchanged: merge: do not rewrite a row that would be as it is.
-        on_mismatch: what becomes of a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
-            writes it all the same and says so in its entry.
+        delete_when: merge: a SQL condition over ``source`` and ``target``; an existing row is deleted where it holds for the
+            batch's row of the same key. If it names ``source`` alone, a new row for which it holds is not inserted. A
+            deleted row leaves nothing behind, so a late change in a later batch can resurrect it.
+        skip_unchanged: merge: do not rewrite a row that the update would not change.
+        on_mismatch: what happens to a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
+            writes it all the same, and its entry records it.
         heal: let :meth:`start` bring the query's checkpoint to where the ledger says that it has to go on.
         checkpoint: the query's ``checkpointLocation``; needed on Spark Connect only.
 
@@ -84,7 +84,7 @@ class DeltaSink(BaseSink[Load]):
         texts(when_matched=when_matched, delete_when=delete_when)
         flags(merge_schema=merge_schema, skip_unchanged=skip_unchanged)
         self.ledger = DeltaLedger(path_or_table, trust=on_mismatch == "write")
-        self._target = Target(
+        self._target = DeltaTarget(
             place=self.ledger.place,
             mode=mode,
             key=names("key", key),
@@ -108,33 +108,26 @@ class DeltaSink(BaseSink[Load]):
     def __repr__(self) -> str:
         return f"DeltaSink({shown(self._target.place)!r}, mode={self._target.mode!r}, stream={self.stream!r})"
 
-    def check(self, frame: DataFrame) -> Load:
-        """Refuse a stream; Delta itself refuses a frame that does not fit, before it commits."""
+    def check(self, frame: DataFrame) -> TableWrite:
+        """Refuse a stream. Delta refuses a frame that does not fit before it commits."""
         refuse_streaming(frame)
-        return Load(frame, self._target)
+        return TableWrite(frame, self._target)
 
-    def commit(self, work: Load, entry: Entry) -> int | None:
-        """Commit the rows and the entry; then look whether Delta has not skipped them."""
-        own, root = self.ledger.next(entry)
-        if work.frame is None and root is None:
-            return None  # no table, so nowhere to put an entry: its chain begins with its first rows
-        fault("commit-begun")
-        write(work, own, root)
-        fault("committed")
-        rows = self.ledger.confirm(own).rows
-        fault("entry-copied")
-        return rows
+    def commit(self, work: TableWrite, entry: Entry) -> int | None:
+        """Commit the rows and the entry together; return the number of rows that Delta counted."""
+        return self.ledger.commit(entry, partial(write, work), makes_table=work.frame is not None)
 
 
 class DeltaTables(SinkGroup):
     """Several Delta tables that a function of three parameters writes; see :func:`~foreachonce.exactly_once`.
 
     Delta has no transaction over several tables. So each table has an entry of its own, in the commit of its rows. The
-    tables are written in the order in which they are named here; after a crash between two of them the next run writes
-    those that lack the batch, and only those. Until then a reader sees the batch in some of the tables.
+    tables are written in the order in which they are named here. After a crash between two of them the next run writes only
+    the tables that lack the batch. Until then a reader sees the batch in some of the tables.
 
     Args:
-        tables: each table's path, or its name in the catalog. Name a table in one way only, and give ``tx`` the same text.
+        tables: each table's path, or its name in the catalog. Name a table in one way only, and pass the same text to
+            ``tx``.
         stream, on_mismatch, heal, checkpoint: as for :class:`DeltaSink`.
 
     Raises:
@@ -176,23 +169,23 @@ class DeltaTables(SinkGroup):
 
 
 def _refuse_twice(places: Sequence[str]) -> None:
-    """Refuse one table for two: its second commit of a batch would be taken for a replay."""
+    """Refuse a table that is named twice: its second commit of a batch would be taken for a replay."""
     bare = [place.removeprefix("file:").replace("///", "/") for place in places]
     for place in bare:
         if bare.count(place) > 1:
             raise ConfigurationError(f"DeltaTables(...) names {shown(place)!r} twice. Nothing was written.")
 
 
-class _OneOfMany(DeltaSink, TransactionSink[Load]):
-    """A table whose rows a function brings, in its own way each time."""
+class _OneOfMany(DeltaSink, TransactionSink[TableWrite]):
+    """One of several tables. How each batch is written to it, the function decides."""
 
     def transaction(self) -> DeltaTransaction:
         """What a function of three parameters gets as ``tx``, for this table alone."""
         return DeltaTransaction([self.ledger.place])
 
-    def work_of(self, tx: DeltaTransaction) -> Load:
+    def work_of(self, tx: DeltaTransaction) -> TableWrite:
         """What a function has collected in ``tx`` for this table."""
-        return tx.load(self.ledger.place)
+        return tx.write_of(self.ledger.place)
 
     @property
     def guarantee(self) -> str:

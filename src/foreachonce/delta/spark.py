@@ -1,24 +1,35 @@
-"""What a sink asks of Delta, through the session's own public commands."""
+"""What the sink asks of Delta through Spark, by public commands; and Spark's and Delta's errors as this library's.
+
+MERGE takes its guard only from the session's settings. They are set on a clone of the batch's session, so no other writer
+and no other query of the session sees them, and nothing has to be taken back.
+Source: DeltaCommand.getTxnVersionAndAppId and DeltaMergeBuilder.execute of delta-io/delta.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pyspark
 
-from foreachonce.delta.log import LOG, Folder
-from foreachonce.delta.place import is_path, shown
+from foreachonce.delta.log import LOG
+from foreachonce.delta.target import is_path, shown
 from foreachonce.errors import ConfigurationError, Conflict, ForeachOnceError, FrameError, WriteFailed
-from foreachonce.spark.frames import backticked, job_error, told
+from foreachonce.spark.files import java_class
+from foreachonce.spark.frames import backticked, excerpt, job_error
+from foreachonce.spark.resolve import is_connect
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
-# Delta's package for the Spark that is installed; PySpark 3.5 brings jars of Scala 2.12.
+    from foreachonce.delta.folder import TableFolder
+
+# Delta's package for the installed Spark; PySpark 3.5 ships with Scala 2.12.
 PACKAGE = (
     "io.delta:delta-spark_2.12:3.3.3"
     if pyspark.__version__.startswith("3.5")
@@ -28,7 +39,7 @@ NEEDED = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
-# How Delta names what it raises where another commit came first; source: DeltaConcurrentExceptions.scala.
+# How Delta names the errors of a commit that lost to another; source: DeltaConcurrentExceptions.scala.
 CONFLICTS = (
     "DELTA_CONCURRENT",
     "DELTA_METADATA_CHANGED",
@@ -36,9 +47,8 @@ CONFLICTS = (
     "io.delta.exceptions.",
     "FileAlreadyExists",
 )
-
-# How Spark and Delta name what a row's value does. It fails a task, and with it the job, before Delta commits. Source:
-# error-conditions.json of apache/spark, delta-error-classes.json of delta-io/delta.
+# How Spark and Delta name the errors that a row's value causes. They fail a task, and with it the job, before Delta commits.
+# Source: error-conditions.json of apache/spark, delta-error-classes.json of delta-io/delta.
 VALUES = (
     "CAST_INVALID_INPUT",
     "CAST_OVERFLOW",
@@ -50,6 +60,14 @@ VALUES = (
     "DELTA_NOT_NULL_CONSTRAINT_VIOLATED",
     "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES",
 )
+MATERIALIZE = "spark.databricks.delta.merge.materializeSource"
+
+
+class Clause(NamedTuple):
+    """One WHEN … THEN of a MERGE."""
+
+    action: Literal["delete", "update", "insert"]
+    condition: str | None
 
 
 def require_delta(spark: SparkSession) -> None:
@@ -61,53 +79,63 @@ def require_delta(spark: SparkSession) -> None:
     for setting, value in NEEDED.items():
         if value not in (spark.conf.get(setting, "") or ""):
             raise ConfigurationError(
-                "the session lacks Delta Lake. Before it is made, set spark.jars.packages to Delta's package for this "
-                f'Spark, "{PACKAGE}" (pip install delta-spark brings no jar), and '
+                "the session lacks Delta Lake. Before you create the session, set spark.jars.packages to Delta's package "
+                f'for this Spark, "{PACKAGE}" (pip install delta-spark brings no jar), and '
                 + " and ".join(f"{name}={wanted}" for name, wanted in NEEDED.items())
                 + "."
             )
 
 
 def location(spark: SparkSession, name: str) -> str | None:
-    """The path of a catalog's table; None where there is no such table.
+    """The path of a catalog's table; None if there is no such table.
 
     Raises:
         ConfigurationError: the table is not a Delta table.
     """
     if not spark.catalog.tableExists(name):
         return None
-    found = {row[0]: row[1] for row in spark.sql(f"DESCRIBE TABLE EXTENDED {name}").collect()}
-    if str(found.get("Provider")).lower() != "delta":
-        raise ConfigurationError(f"path_or_table={name!r} is a table of {found.get('Provider')}, not of Delta.")
-    return str(found["Location"])
+    details = {row[0]: row[1] for row in spark.sql(f"DESCRIBE TABLE EXTENDED {name}").collect()}
+    if str(details.get("Provider")).lower() != "delta":
+        raise ConfigurationError(f"path_or_table={name!r} is a table of {details.get('Provider')}, not of Delta.")
+    return str(details["Location"])
 
 
 def make_table(frame: DataFrame, name: str, partition_by: tuple[str, ...]) -> None:
-    """Make a catalog's table, empty. Delta's CREATE TABLE AS SELECT keeps no ``userMetadata``, so rows must come later."""
+    """Make an empty table in the catalog. Delta's CREATE TABLE AS SELECT keeps no ``userMetadata``, so rows come later."""
     writer = frame.where("false").write.format("delta").mode("ignore")
     with translated(name):
         (writer.partitionBy(*partition_by) if partition_by else writer).saveAsTable(name)
 
 
 def schema(frame: DataFrame, root: str | None) -> StructType:
-    """The table's columns, asked by the frame's session; none where there is no table."""
+    """The table's columns, read by the frame's session; none if there is no table."""
     from pyspark.sql.types import StructType
 
     return StructType() if root is None else frame.sparkSession.read.format("delta").load(root).schema
 
 
-def grows(frame: DataFrame, root: str) -> bool:
-    """Whether Delta makes a column wider where a write may change the table's schema."""
+def widens(frame: DataFrame, root: str) -> bool:
+    """Whether Delta widens a column's type in a write that may change the table's schema."""
     spark = frame.sparkSession
     properties = spark.sql(f"DESCRIBE DETAIL delta.{backticked(root)}").select("properties").first()
     return properties is not None and properties[0].get("delta.enableTypeWidening") == "true"
 
 
+def rows_of(place: str) -> int:
+    """The number of rows in a table now. Where Delta's log has statistics, no data is read."""
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession.active()
+    with translated(place):
+        frame = spark.read.format("delta").load(place) if is_path(place) else spark.table(place)
+        return frame.count()
+
+
 def append(frame: DataFrame, place: str, *, is_path: bool, options: dict[str, str], partition_by: tuple[str, ...]) -> None:
-    """Append a frame's rows in one commit; a path's table is made where there is none.
+    """Append a frame's rows in one commit; a path without a table becomes one.
 
     Raises:
-        ForeachOnceError: as :func:`translated` tells them apart.
+        ForeachOnceError: see :func:`translated`.
     """
     writer = frame.write.format("delta").mode("append").options(**options)
     if partition_by:
@@ -120,7 +148,11 @@ def append(frame: DataFrame, place: str, *, is_path: bool, options: dict[str, st
 
 
 def append_nothing(root: str, options: dict[str, str]) -> None:
-    """Make a commit without rows."""
+    """Make a commit without rows.
+
+    Raises:
+        ForeachOnceError: see :func:`translated`.
+    """
     from pyspark.sql import SparkSession
 
     with translated(root):
@@ -128,16 +160,157 @@ def append_nothing(root: str, options: dict[str, str]) -> None:
         nothing.write.format("delta").mode("append").options(**options).save(root)
 
 
+def merge(
+    source: DataFrame, root: str, on: str, clauses: Iterable[Clause], settings: dict[str, str], *, merge_schema: bool
+) -> None:
+    """MERGE a :func:`materialized` source into the table at ``root``, with settings that no other command sees."""
+    session: Any = source.sparkSession._jsparkSession.cloneSession()  # type: ignore[attr-defined, unused-ignore]
+    for name, value in (settings | {MATERIALIZE: "none"}).items():
+        session.conf().set(name, value)
+    jvm: Any = source.sparkSession.sparkContext._jvm
+    table = java_class(jvm, "io.delta.tables.DeltaTable").forPath(session, root)
+    rows: Any = source.alias("source")
+    builder = table.alias("target").merge(rows._jdf, on)
+    if merge_schema:
+        builder = builder.withSchemaEvolution()
+    for clause in clauses:
+        builder = _with(builder, clause)
+    builder.execute()
+
+
+def _with(builder: Any, clause: Clause) -> Any:
+    condition = [] if clause.condition is None else [clause.condition]
+    if clause.action == "insert":
+        return builder.whenNotMatched(*condition).insertAll()
+    matched = builder.whenMatched(*condition)
+    return matched.delete() if clause.action == "delete" else matched.updateAll()
+
+
+def condition_error(source: DataFrame, root: str | None, condition: str) -> str | None:
+    """Spark's error about a condition over ``source`` and ``target``; None if it is valid. No job runs.
+
+    Without a table, ``target`` has the source's columns, as the new table will.
+    """
+    from pyspark.errors import AnalysisException
+
+    table = source if root is None else source.sparkSession.read.format("delta").load(root)
+    try:
+        source.alias("source").crossJoin(table.alias("target")).where(f"({condition}) IS NOT NULL")
+    except AnalysisException as error:
+        return excerpt(str(error))
+    return None
+
+
+def refuse_merge_on_connect(frame: DataFrame) -> None:
+    """Refuse a frame of Spark Connect, whose session the user's other queries share.
+
+    Raises:
+        ConfigurationError: naming what works instead.
+    """
+    if is_connect(frame):
+        raise ConfigurationError(
+            "mode='merge' into a Delta table does not go on Spark Connect: Delta takes MERGE's guard from the session's "
+            "settings, which other queries of the session would see. Append there, or merge in a classic session. Nothing "
+            "was written."
+        )
+
+
+@contextmanager
+def materialized(frame: DataFrame) -> Iterator[DataFrame]:
+    """The frame's rows, computed once, by the first job that reads them; if some are lost, the job fails.
+
+    MERGE reads its source twice, and must find the same rows. By default Delta materializes it for that reason, which would
+    compute it once more; source: MergeIntoMaterializeSource of delta-io/delta.
+    """
+    copy = frame.localCheckpoint(eager=False)
+    try:
+        yield copy
+    finally:
+        plan: Any = copy._jdf
+        plan.queryExecution().logical().rdd().unpersist(False)
+
+
+def best_of_each_key(frame: DataFrame, key: Sequence[str], order_by: Sequence[str]) -> DataFrame:
+    """Of each key the rows with the greatest values of ``order_by``."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    by_key = Window.partitionBy(*_columns(key))
+    best = by_key.orderBy(*(column.desc_nulls_last() for column in _columns(order_by)))
+    ranked = frame.withColumn("foreachonce_rank", F.rank().over(best))
+    return ranked.where("foreachonce_rank = 1").drop("foreachonce_rank")
+
+
+def wrong_key(frame: DataFrame, key: Sequence[str]) -> tuple[str, int] | None:
+    """A key that holds NULL or occurs more than once, as JSON, and how often it occurs; None if there is none."""
+    from pyspark.sql import functions as F
+
+    columns = _columns(key)
+    is_null = reduce(or_, (column.isNull() for column in columns))
+    keys = frame.groupBy(*columns).agg(F.count("*").alias("foreachonce_count"))
+    as_json = F.to_json(F.struct(*columns), {"ignoreNullFields": "false"})
+    wrong = keys.where(is_null | (F.col("foreachonce_count") > 1)).select(as_json, "foreachonce_count").first()
+    return None if wrong is None else (str(wrong[0]), int(wrong[1]))
+
+
+def _columns(names: Sequence[str]) -> list[Column]:
+    from pyspark.sql import functions as F
+
+    return [F.col(backticked(name)) for name in names]
+
+
+class NewestState:
+    """What a table's newest checkpoint and snapshot show; see :class:`~foreachonce.delta.log.Witness`.
+
+    Source of the checkpoints' form: PROTOCOL.md of delta-io/delta, "Checkpoints".
+    """
+
+    def __init__(self, spark: SparkSession | None, folder: TableFolder, app_id: str) -> None:
+        self._spark, self._folder, self._app_id = spark, folder, app_id
+
+    def guard(self) -> int:
+        """The ``txn`` version of the application id in the newest checkpoint; -1 if there is none."""
+        from pyspark.sql import functions as F
+
+        guard = -1
+        for name in _newest_checkpoint(self._folder.names(LOG)):
+            form = "json" if name.endswith(".json") else "parquet"
+            actions = self._session().read.format(form).load(f"{self._folder.root}/{LOG}/{name}")
+            if "txn" in actions.columns:
+                row = actions.where(F.col("txn.appId") == self._app_id).agg(F.max("txn.version")).first()
+                guard = max(guard, -1 if row is None or row[0] is None else int(row[0]))
+        return guard
+
+    def has_file(self, paths: tuple[str, ...]) -> bool:
+        """Whether one of the data files belongs to the newest state."""
+        files = self._session().read.format("delta").load(self._folder.root).inputFiles()
+        return any(file.endswith(path) for file in files for path in paths)
+
+    def _session(self) -> SparkSession:
+        if self._spark is None:
+            raise ConfigurationError(
+                f"{shown(self._folder.root)}: Delta's log clean-up has removed commit files, and only a Spark session with "
+                "Delta can read what they were; start one."
+            )
+        return self._spark
+
+
+def _newest_checkpoint(names: Sequence[str]) -> list[str]:
+    """The files of the newest checkpoint, in any of Delta's forms; none if there is no checkpoint."""
+    checkpoints = sorted(name for name in names if re.fullmatch(r"\d{20}\.checkpoint\.(.+\.)?(parquet|json)", name))
+    return [name for name in checkpoints if name[:20] == checkpoints[-1][:20]]
+
+
 @contextmanager
 def translated(place: str) -> Iterator[None]:
-    """Errors of Spark and Delta in our words.
+    """Raise errors of Spark and Delta as this library's.
 
     Raises:
         Conflict: another commit came first; nothing was written.
         WriteFailed: a row's value or a constraint of the table failed the job; nothing was written.
         ConfigurationError: the table's schema is not in the catalog; nothing was written.
         FrameError: the frame does not fit the table; nothing was written.
-        CommitInDoubt: the job was lost; the log tells.
+        CommitInDoubt: the job was lost; the log shows the outcome.
     """
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
@@ -152,7 +325,7 @@ def translated(place: str) -> Iterator[None]:
 
 
 def _thrown(error: Exception) -> Exception:
-    """What was thrown in Java. pyspark cannot put some of Delta's errors into words, and then raises its own failure."""
+    """The error from Java. PySpark fails to convert some of Delta's errors, and then raises its own failure."""
     from py4j.protocol import Py4JJavaError
 
     hidden = error.__context__
@@ -165,9 +338,9 @@ def _translate(error: Exception, place: str) -> ForeachOnceError:
 
     text = str(error.java_exception.toString()) if isinstance(error, Py4JJavaError) else str(error)
     if any(word in text for word in CONFLICTS):
-        return Conflict(f"table {place}: another commit came first. Nothing was written. {told(text)}")
-    if value := _value(str(error)):
-        return WriteFailed(f"table {place}: a row's value fails the batch; mend or filter it. Nothing was written. {value}")
+        return Conflict(f"table {place}: another commit came first. Nothing was written. {excerpt(text)}")
+    if value := _value_error(str(error)):
+        return WriteFailed(f"table {place}: a row's value fails the batch; fix or filter it. Nothing was written. {value}")
     if "[SCHEMA_NOT_FOUND]" in text:
         missing = place.rpartition(".")[0]
         return ConfigurationError(
@@ -175,63 +348,11 @@ def _translate(error: Exception, place: str) -> ForeachOnceError:
             "written."
         )
     if isinstance(error, AnalysisException) or "AnalysisException" in text.split(":")[0]:
-        return FrameError(f"table {place}: the rows do not fit it. Nothing was written. {told(text)}")
+        return FrameError(f"table {place}: the rows do not fit it. Nothing was written. {excerpt(text)}")
     return job_error(error)
 
 
-def _value(text: str) -> str | None:
-    """What Spark says of a row's value, which may be the cause of what was thrown; None where it is no value's fault."""
-    found = re.search(rf"\[(?:{'|'.join(VALUES)})[.\w]*\].*?(?=\n\s+at |\Z)", text, re.DOTALL)
-    return None if found is None else told(found[0])
-
-
-class NewestState:
-    """What Delta's newest checkpoint and snapshot of a table tell; see :class:`~foreachonce.delta.log.Witness`.
-
-    Source of the checkpoints' form: PROTOCOL.md of delta-io/delta, "Checkpoints".
-    """
-
-    def __init__(self, spark: SparkSession | None, folder: Folder, app_id: str) -> None:
-        self._spark, self._folder, self._app_id = spark, folder, app_id
-
-    def guard(self) -> int:
-        """The ``txn`` version of the application id in the newest checkpoint; -1 where there is none."""
-        from pyspark.sql import functions as F
-
-        found = -1
-        for name in _newest_checkpoint(self._folder.names(LOG)):
-            form = "json" if name.endswith(".json") else "parquet"
-            actions = self._session().read.format(form).load(f"{self._folder.root}/{LOG}/{name}")
-            if "txn" in actions.columns:
-                row = actions.where(F.col("txn.appId") == self._app_id).agg(F.max("txn.version")).first()
-                found = max(found, -1 if row is None or row[0] is None else int(row[0]))
-        return found
-
-    def has_file(self, paths: tuple[str, ...]) -> bool:
-        """Whether one of the data files belongs to the newest state."""
-        files = self._session().read.format("delta").load(self._folder.root).inputFiles()
-        return any(file.endswith(path) for file in files for path in paths)
-
-    def _session(self) -> SparkSession:
-        if self._spark is None:
-            raise ConfigurationError(
-                f"{shown(self._folder.root)}: Delta's log clean-up has removed commit files, and only a Spark session with "
-                "Delta can tell what they were; start one."
-            )
-        return self._spark
-
-
-def _newest_checkpoint(names: Sequence[str]) -> list[str]:
-    """The files of the newest checkpoint, in whichever of Delta's forms; none where there is no checkpoint."""
-    checkpoints = sorted(name for name in names if re.fullmatch(r"\d{20}\.checkpoint\.(.+\.)?(parquet|json)", name))
-    return [name for name in checkpoints if name[:20] == checkpoints[-1][:20]]
-
-
-def rows_of(place: str) -> int:
-    """The rows of a table now; Delta's log tells them where it has statistics, without a look at the data."""
-    from pyspark.sql import SparkSession
-
-    spark = SparkSession.active()
-    with translated(place):
-        frame = spark.read.format("delta").load(place) if is_path(place) else spark.table(place)
-        return frame.count()
+def _value_error(text: str) -> str | None:
+    """Spark's error about a row's value, which may be the cause of another error; None if there is none."""
+    match = re.search(rf"\[(?:{'|'.join(VALUES)})[.\w]*\].*?(?=\n\s+at |\Z)", text, re.DOTALL)
+    return None if match is None else excerpt(match[0])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from foreachonce.delta.place import check_place, shown
-from foreachonce.delta.table import UPDATE, Target, check_target
+from foreachonce.delta.target import UPDATE, DeltaTarget, check_place, check_target, shown
+from foreachonce.delta.write import TableWrite
 from foreachonce.errors import ConfigurationError
 from foreachonce.keywords import flags, names, texts
 from foreachonce.spark.resolve import refuse_streaming
@@ -15,26 +15,19 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-class Load(NamedTuple):
-    """What one commit brings: a frame's rows as the target says; None where a batch has none for the table."""
-
-    frame: DataFrame | None
-    target: Target
-
-
 class DeltaTransaction:
-    """Collects the steps of one batch, one for each table at most. Nothing is written while the function runs.
+    """Collects one batch's writes, at most one for each table. Nothing is written while the function runs.
 
-    When the function has returned, the tables get their rows one after the other, each in one commit with a ledger entry of
-    its own. A table without a step gets the entry alone, so that its chain has no gap; one that is not there is not made.
+    When the function has returned, the tables are written one after the other, each in one commit with a ledger entry of its
+    own. A table without a write gets the entry alone, so that its chain has no gap; a missing table is not made for it.
 
-    After a crash between two tables the function is called again, and only the tables that lack the batch are written. So
-    a step may depend on what its own table holds, and on no other table of the function.
+    After a crash between two tables the function is called again, and only the tables that lack the batch are written. So a
+    write may depend on what its own table holds, and on no other table of the function.
     """
 
     def __init__(self, tables: Sequence[str]) -> None:
         self._tables = tuple(tables)
-        self._loads: dict[str, Load] = {}
+        self._writes: dict[str, TableWrite] = {}
 
     def append(
         self,
@@ -44,16 +37,20 @@ class DeltaTransaction:
         partition_by: str | Sequence[str] | None = None,
         merge_schema: bool = False,
     ) -> None:
-        """Add a frame's rows to a table; ``table`` as ``DeltaTables`` names it, keywords as for a sink that appends.
+        """Add a frame's rows to a table.
+
+        Args:
+            frame: the rows.
+            table: the table, as ``DeltaTables`` names it.
+            partition_by, merge_schema: as for :class:`~foreachonce.DeltaSink`.
 
         Raises:
-            ConfigurationError: at once: a keyword is wrong, the table is not named, or it has a step of this batch already.
+            ConfigurationError: at once: a keyword is wrong, the table is not named, or this batch already writes it.
             EpochError: at once: the frame is a stream.
         """
         flags(merge_schema=merge_schema)
-        self._add(
-            frame, Target(check_place(table), partition_by=names("partition_by", partition_by), merge_schema=merge_schema)
-        )
+        partitions = names("partition_by", partition_by)
+        self._add(frame, DeltaTarget(check_place(table), partition_by=partitions, merge_schema=merge_schema))
 
     def merge(
         self,
@@ -68,16 +65,22 @@ class DeltaTransaction:
         delete_when: str | None = None,
         skip_unchanged: bool = False,
     ) -> None:
-        """Insert a frame's rows into a table, or replace those of the same key; keywords as for a sink that merges.
+        """Insert a frame's rows into a table, or replace those of the same key.
 
-        A row is replaced, not added to: to keep sums, merge the sums of what the table holds and what the batch brings.
+        A row is replaced, not added to. To keep sums, merge the sums of what the table holds and what the batch brings.
+
+        Args:
+            frame: the rows.
+            table: the table, as ``DeltaTables`` names it.
+            key, order_by, partition_by, merge_schema, when_matched, delete_when, skip_unchanged: as for
+                :class:`~foreachonce.DeltaSink`.
 
         Raises:
             ConfigurationError, EpochError: as for :meth:`append`.
         """
         flags(merge_schema=merge_schema, skip_unchanged=skip_unchanged)
         texts(when_matched=when_matched, delete_when=delete_when)
-        target = Target(
+        target = DeltaTarget(
             check_place(table),
             "merge",
             names("key", key),
@@ -90,23 +93,23 @@ class DeltaTransaction:
         )
         self._add(frame, target)
 
-    def load(self, table: str) -> Load:
-        """What the batch brings to one of the tables."""
-        return self._loads.get(table, Load(None, Target(table)))
+    def write_of(self, table: str) -> TableWrite:
+        """The batch's write to one of the tables; without rows if the function wrote nothing there."""
+        return self._writes.get(table, TableWrite(None, DeltaTarget(table)))
 
-    def _add(self, frame: DataFrame, target: Target) -> None:
+    def _add(self, frame: DataFrame, target: DeltaTarget) -> None:
         table = target.place
         if table not in self._tables:
             raise ConfigurationError(
                 f"tx: {shown(str(table))!r} is none of the tables that DeltaTables(...) names: "
-                f"{', '.join(repr(shown(name)) for name in self._tables)}. Name it there, so that its ledger is looked at "
+                f"{', '.join(repr(shown(name)) for name in self._tables)}. Name it there, so that its ledger is read "
                 "before the function is called."
             )
-        if table in self._loads:
+        if table in self._writes:
             raise ConfigurationError(
                 f"tx: {shown(table)!r} has a step of this batch already, and a batch is one commit in each table; unite "
                 "the frames."
             )
         check_target(target)
         refuse_streaming(frame)
-        self._loads[table] = Load(frame, target)
+        self._writes[table] = TableWrite(frame, target)

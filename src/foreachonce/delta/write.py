@@ -1,86 +1,176 @@
-"""A batch's rows into a Delta table, in one guarded commit."""
+"""A batch's rows into a Delta table, in one guarded commit: an append, or a MERGE by key.
+
+In a MERGE's conditions ``source`` is the batch, with each key once, and ``target`` is the table.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from foreachonce.delta import merge
-from foreachonce.delta.commit import Own
-from foreachonce.delta.guard import options, settings
-from foreachonce.delta.place import is_path, shown
-from foreachonce.delta.spark import append, append_nothing, grows, make_table, schema, translated
-from foreachonce.delta.spark_merge import best_of_each_key, materialized, misread, refuse_merge_on_connect, wrong_key
-from foreachonce.delta.spark_merge import merge as merge_into
-from foreachonce.delta.table import KEEP, UPDATE, Target, check_columns
-from foreachonce.delta.transaction import Load
-from foreachonce.delta.types import check_types
-from foreachonce.errors import ConfigurationError, FrameError
+from foreachonce.delta.commit import Own, session_settings, write_options
+from foreachonce.delta.fit import check_columns, check_types
+from foreachonce.delta.spark import (
+    Clause,
+    append,
+    append_nothing,
+    best_of_each_key,
+    condition_error,
+    make_table,
+    materialized,
+    merge,
+    refuse_merge_on_connect,
+    schema,
+    translated,
+    widens,
+    wrong_key,
+)
+from foreachonce.delta.target import KEEP, UPDATE, DeltaTarget, is_path, shown
+from foreachonce.errors import ConfigurationError, DuplicateKeys, ForeachOnceError, FrameError, WriteFailed
+from foreachonce.spark.frames import backticked
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-def write(load: Load, own: Own, root: str | None) -> None:
-    """Make the commit of a batch; ``root`` is the table's path, None where there is no table.
+class TableWrite(NamedTuple):
+    """What one commit writes: a frame's rows as the target says; a frame of None for a commit without rows."""
+
+    frame: DataFrame | None
+    target: DeltaTarget
+
+
+def write(work: TableWrite, own: Own, root: str | None) -> None:
+    """Make the commit of a batch.
+
+    Args:
+        work: the rows and the table.
+        own: the commit to make.
+        root: the table's path; None if there is no table yet, which only a commit with rows can make.
 
     Raises:
-        FrameError, ConfigurationError: the frame or a condition does not go with the table; nothing was written.
-        WriteFailed, Conflict, CommitInDoubt: as :func:`~foreachonce.delta.spark.translated` tells them apart.
+        FrameError, ConfigurationError: the frame or a condition does not fit the table; nothing was written.
+        WriteFailed, Conflict, CommitInDoubt: see :func:`~foreachonce.delta.spark.translated`.
     """
-    frame, target = load
+    frame, target = work
     if frame is None:
-        return append_nothing(target.place if root is None else root, options(own))
+        return append_nothing(target.place if root is None else root, write_options(own))
     if root is None and not is_path(target.place):
         make_table(frame, target.place, target.partition_by)
     try:
         return _merge(frame, target, own, root) if target.mode == "merge" else _append(frame, target, own, root)
     except FrameError as error:
         failed = error
-    # Delta's words name neither column nor keyword. Ours stand alone: Python would print the error of a handler first.
-    _check(frame, target, root)
+    # Delta's error names neither column nor keyword. These checks do; raised in the handler, they would follow its text.
+    _check_frame(frame, target, root)
     _check_conditions(frame, target, root)
     raise failed from None
 
 
-def _check(frame: DataFrame, target: Target, root: str | None) -> list[str]:
-    """The table's columns; refuse a frame that has others, or that brings what they do not hold."""
-    existing = schema(frame, root)
-    check_columns(target, frame.columns, existing.names)
-    check_types(target, frame.schema, existing, lambda: target.merge_schema and root is not None and grows(frame, root))
-    return existing.names
+def _append(frame: DataFrame, target: DeltaTarget, own: Own, root: str | None) -> None:
+    by_name = not is_path(target.place)
+    if by_name and root is not None:
+        # Spark casts rows for a table that is given by its name; for a path Delta refuses them.
+        _check_frame(frame, target, root)
+    options = write_options(own) | ({"mergeSchema": "true"} if target.merge_schema else {})
+    append(frame, target.place, is_path=not by_name, options=options, partition_by=target.partition_by)
 
 
-def _check_conditions(frame: DataFrame, target: Target, root: str | None) -> None:
-    for keyword, condition in (("when_matched", target.when_matched), ("delete_when", target.delete_when)):
-        if condition in (None, UPDATE, KEEP):
-            continue
-        if wrong := misread(frame, root, str(condition)):
-            raise ConfigurationError(
-                f"table {shown(target.place)}: Spark does not take {keyword}={condition!r} for a condition over source, "
-                f"the batch, and target, the table. Nothing was written. {wrong}"
-            )
-
-
-def _append(frame: DataFrame, target: Target, own: Own, root: str | None) -> None:
-    named = not is_path(target.place)
-    if named and root is not None:
-        # Spark casts what goes into a table by its name; by a path Delta refuses it.
-        _check(frame, target, root)
-    given = options(own) | ({"mergeSchema": "true"} if target.merge_schema else {})
-    append(frame, target.place, is_path=not named, options=given, partition_by=target.partition_by)
-
-
-def _merge(frame: DataFrame, target: Target, own: Own, root: str | None) -> None:
+def _merge(frame: DataFrame, target: DeltaTarget, own: Own, root: str | None) -> None:
     refuse_merge_on_connect(frame)
-    columns, existing = frame.columns, _check(frame, target, root)
+    columns, existing = frame.columns, _check_frame(frame, target, root)
     if target.order_by:
         frame = best_of_each_key(frame, target.key, target.order_by)
     with translated(target.place), materialized(frame) as source:
         if wrong := wrong_key(source, target.key):
-            raise merge.refused_key(target, *wrong)
+            raise key_error(target, *wrong)
         if root is None:
-            stays = merge.stays(target)
-            return _append(source if stays is None else source.alias("source").where(stays), target, own, root)
-        clauses = merge.clauses(target, columns, existing)
-        merge_into(source, root, merge.on(target), clauses, settings(own), merge_schema=target.merge_schema)
+            condition = insert_condition(target)
+            return _append(source if condition is None else source.alias("source").where(condition), target, own, root)
+        clauses = merge_clauses(target, columns, existing)
+        merge(source, root, match_condition(target), clauses, session_settings(own), merge_schema=target.merge_schema)
     return None
+
+
+def _check_frame(frame: DataFrame, target: DeltaTarget, root: str | None) -> list[str]:
+    """Refuse a frame that does not fit the table; return the table's columns."""
+    existing = schema(frame, root)
+    check_columns(target, frame.columns, existing.names)
+    check_types(target, frame.schema, existing, lambda: target.merge_schema and root is not None and widens(frame, root))
+    return existing.names
+
+
+def _check_conditions(frame: DataFrame, target: DeltaTarget, root: str | None) -> None:
+    for keyword, condition in (("when_matched", target.when_matched), ("delete_when", target.delete_when)):
+        if condition in (None, UPDATE, KEEP):
+            continue
+        if wrong := condition_error(frame, root, str(condition)):
+            raise ConfigurationError(
+                f"table {shown(target.place)}: {keyword}={condition!r} is no condition over source, the batch, and target, "
+                f"the table. Nothing was written. Spark says: {wrong}"
+            )
+
+
+def match_condition(target: DeltaTarget) -> str:
+    """When a row of the batch and a row of the table have the same key."""
+    return " AND ".join(f"target.{name} = source.{name}" for name in map(backticked, target.key))
+
+
+def merge_clauses(target: DeltaTarget, columns: Sequence[str], existing: Sequence[str]) -> Iterator[Clause]:
+    """Yield the clauses in order; the delete comes first, so that a row to delete is not updated.
+
+    Args:
+        target: the table and how it is written.
+        columns: the frame's columns.
+        existing: the table's columns.
+    """
+    if target.delete_when is not None:
+        yield Clause("delete", target.delete_when)
+    if target.when_matched != KEEP:
+        conditions = [] if target.when_matched == UPDATE else [f"({target.when_matched})"]
+        if target.skip_unchanged:
+            conditions.append(change_condition(target, columns, existing))
+        yield Clause("update", " AND ".join(conditions) or None)
+    yield Clause("insert", insert_condition(target))
+
+
+def insert_condition(target: DeltaTarget) -> str | None:
+    """When a row of the batch is inserted that the table does not have; None for always."""
+    if target.delete_when is None or _names_target(target.delete_when):
+        return None
+    return f"({target.delete_when}) IS NOT TRUE"
+
+
+def _names_target(condition: str) -> bool:
+    """Whether a condition names the target's columns, which a new row does not have."""
+    return re.search(r"(?i)(?<![\w.`'])`?target`?\s*\.", condition) is not None
+
+
+def change_condition(target: DeltaTarget, columns: Sequence[str], existing: Sequence[str]) -> str:
+    """When an update would change a row; a column that this batch adds to the table is NULL in its rows so far."""
+    there = {name.lower() for name in existing}
+    values = [name for name in columns if name.lower() not in {key.lower() for key in target.key}]
+    parts = [
+        f"NOT (source.{backticked(name)} <=> target.{backticked(name)})"
+        if name.lower() in there
+        else f"source.{backticked(name)} IS NOT NULL"
+        for name in values
+    ]
+    return f"({' OR '.join(parts)})" if parts else "false"
+
+
+def key_error(target: DeltaTarget, key: str, count: int) -> ForeachOnceError:
+    """The error for a key, given as JSON, that occurs ``count`` times in a batch or holds NULL."""
+    where, name = f"table {shown(target.place)}", f"key=({', '.join(target.key)})"
+    if None in json.loads(key).values():
+        return WriteFailed(
+            f"{where}: {name} holds NULL in this batch, in {key}, and NULL equals no other NULL; filter such rows out, or "
+            "choose another key=. Nothing was written."
+        )
+    why = "order_by= leaves ties" if target.order_by else "order_by= can say which row wins"
+    return DuplicateKeys(
+        f"{where}: this batch holds the same {name} more than once, among them {key} ({count} times); {why}. Nothing was "
+        "written."
+    )
