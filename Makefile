@@ -1,8 +1,9 @@
-# `make help` lists what there is. PYTHON, SINK, SEED and ROUNDS can be set on the command line.
+# `make help` lists what there is. PYTHON, SINK, SEED, ROUNDS and JOBS can be set on the command line.
 PYTHON ?= python3
 SINK ?= sqlite
 SEED ?=
 ROUNDS ?= 50
+JOBS ?= 2
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
@@ -44,10 +45,10 @@ connect: setup ## Run the whole contract on Spark Connect
 	@sh tools/mariadb.sh
 	@$(RUN) -m pytest tests/connect $(ARGS)
 
-mutants: setup ## Break each guarantee by hand, and see its tests fail (NAMES picks some)
+mutants: setup ## Break each guarantee by hand, JOBS at a time, and see its tests fail (NAMES picks some)
 	@sh tools/java.sh
 	@sh tools/mariadb.sh
-	@$(RUN) -m tests.mutants $(NAMES)
+	@$(RUN) -m tests.mutation --jobs $(JOBS) $(NAMES)
 
 lint: setup ## Check style and types
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy

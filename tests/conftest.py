@@ -1,4 +1,4 @@
-"""One Spark session, one PostgreSQL and one MariaDB, shared by all tests."""
+"""One Spark session for each worker, and one server of each kind for all of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,12 +20,15 @@ from foreachonce.testing.stream import FileStream
 from tests.servers.archive import offer_all
 from tests.servers.jdbc import NoDriver
 from tests.servers.kafka import NoKafka, kafka, make_topic
+from tests.servers.mariadb import FAST as MARIADB_FAST
 from tests.servers.mariadb import NoMariaDb, mariadb
 from tests.servers.mariadb import database as mariadb_database
+from tests.servers.postgres import FAST as POSTGRES_FAST
 from tests.servers.postgres import NoPostgres, database, postgres
+from tests.servers.shared import shared
 
 # For mutants: what fails need not be made small.
-settings.register_profile("mutants", phases=[Phase.generate])
+settings.register_profile("mutants", phases=[Phase.generate], database=None)
 
 
 @pytest.fixture(scope="session")
@@ -50,32 +54,40 @@ def other_driver(jdbc_driver: None) -> Iterator[Driver]:
         yield driver
 
 
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of the run have in common."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
 def _served(
-    name: str, variable: str, server: Callable[[], AbstractContextManager[str]], missing: type[Exception]
+    name: str, folder: Path, server: Callable[[], AbstractContextManager[str]], missing: type[Exception]
 ) -> Iterator[str]:
     """A superuser's address. Missing it fails the run in CI; by hand it may be skipped, loudly."""
+    variable = f"FOREACHONCE_SKIP_{name}"
     if os.environ.get(variable) and not os.environ.get("CI"):
         pytest.skip(f"{variable} is set: NOTHING IS TESTED ON {name}")
     try:
-        with server() as url:
+        with shared(name, folder, server) as url:
             yield url
     except missing as error:
         pytest.fail(str(error))
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    yield from _served("POSTGRESQL", "FOREACHONCE_SKIP_POSTGRES", postgres, NoPostgres)
+def postgres_server(run_folder: Path) -> Iterator[str]:
+    yield from _served("POSTGRES", run_folder, partial(postgres, *POSTGRES_FAST), NoPostgres)
 
 
 @pytest.fixture(scope="session")
-def mariadb_server() -> Iterator[str]:
-    yield from _served("MARIADB", "FOREACHONCE_SKIP_MARIADB", mariadb, NoMariaDb)
+def mariadb_server(run_folder: Path) -> Iterator[str]:
+    yield from _served("MARIADB", run_folder, partial(mariadb, *MARIADB_FAST), NoMariaDb)
 
 
 @pytest.fixture(scope="session")
-def kafka_server() -> Iterator[str]:
-    yield from _served("KAFKA", "FOREACHONCE_SKIP_KAFKA", kafka, NoKafka)
+def kafka_server(run_folder: Path) -> Iterator[str]:
+    yield from _served("KAFKA", run_folder, kafka, NoKafka)
 
 
 @pytest.fixture

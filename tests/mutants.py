@@ -1,15 +1,12 @@
-"""Places to break the library on purpose, a guarantee at a time: ``python -m tests.mutants [NAME …] [--jobs 2]``.
-
-Each mutant is an edit of one place. It is made in a copy of the sources, and the named tests must fail against the copy. A
-mutant that they do not notice survives, and the command fails.
-"""
+"""Places to break the library on purpose, a guarantee at a time; ``tests/mutation.py`` does it."""
 
 from __future__ import annotations
 
-import sys
+from dataclasses import dataclass
+from pathlib import Path
 
-from tests.mutation import Mutant, main
-
+ROOT = Path(__file__).parent.parent
+UNIT = "tests/unit/"
 MODEL = "tests/unit/test_model.py"
 JDBC = "tests/contract/test_jdbc_contract.py"
 FUNCTION = "tests/contract/test_function_contract.py"
@@ -34,6 +31,29 @@ DIAGNOSIS = "tests/unit/test_diagnosis.py"
 REBUILD = "tests/unit/test_rebuild.py"
 STATE = "tests/unit/test_state.py"
 MEND = "tests/unit/test_repair.py"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """An edit, and the tests that must fail with it.
+
+    Args:
+        name: what is broken.
+        file: below src/foreachonce.
+        old, new: the edit; ``old`` is there exactly once.
+        tests: selections of tests, each as arguments for pytest; every one of them must fail.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+    @property
+    def needs_spark(self) -> bool:
+        """Whether some of its tests do."""
+        return not all(selection.startswith(UNIT) for selection in self.tests)
 
 
 MUTANTS = [
@@ -879,7 +899,3 @@ MUTANTS = [
         (REBUILD, "tests/unit/test_position.py"),
     ),
 ]
-
-
-if __name__ == "__main__":
-    sys.exit(main(MUTANTS))

@@ -24,6 +24,8 @@ from tests.servers.server import free_port, has_docker, server_user
 VARIABLE = "FOREACHONCE_POSTGRES_URL"
 PASSWORD = "for-tests-only"
 SETTINGS = ("max_connections=200", "shared_buffers=256MB", "max_wal_size=4GB", "max_prepared_transactions=16")
+# For a server whose data nobody needs after a power cut.
+FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "autovacuum=off")
 
 
 class NoPostgres(Exception):
@@ -31,8 +33,11 @@ class NoPostgres(Exception):
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
+def postgres(*settings: str) -> Iterator[str]:
     """Yield the address of a superuser's database on a PostgreSQL that is there, or is started and stopped again.
+
+    Args:
+        settings: more ``NAME=VALUE`` for one that is started from this machine's binaries.
 
     Raises:
         NoPostgres: none can be had, with what was tried.
@@ -45,7 +50,7 @@ def postgres() -> Iterator[str]:
         with _container() as url:
             yield url
     elif binaries is not None:
-        with _server(binaries) as url:
+        with _server(binaries, (*SETTINGS, *settings)) as url:
             yield url
     else:
         raise NoPostgres(
@@ -91,7 +96,7 @@ def _binaries() -> Path | None:
 
 
 @contextmanager
-def _server(binaries: Path) -> Iterator[str]:
+def _server(binaries: Path, settings: tuple[str, ...]) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="foreachonce-pg-", ignore_cleanup_errors=True) as folder:
         user = server_user("postgres")
         home = Path(folder)
@@ -102,7 +107,7 @@ def _server(binaries: Path) -> Iterator[str]:
         _run(user, programs / "initdb", "-D", home / "data", "-U", "postgres", "-A", "scram-sha-256", "--no-sync",
              f"--pwfile={home / 'password'}", "-E", "UTF8", "--locale=C")  # fmt: skip
         port = free_port()
-        options = " ".join(f"-c {setting}" for setting in (f"port={port}", f"unix_socket_directories={home}", *SETTINGS))
+        options = " ".join(f"-c {setting}" for setting in (f"port={port}", f"unix_socket_directories={home}", *settings))
         _run(user, programs / "pg_ctl", "-D", home / "data", "-w", "-l", home / "log", "-o", options, "start")
         try:
             yield f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"
