@@ -89,7 +89,7 @@ def explain(refused: Refuse, epoch: Epoch) -> str:
         f"              offsets {_span(epoch.position.starts, epoch.position.ends)}\n"
         f"  the ledger: query {entry.query_id}, {entry.what}, run {entry.run_id}, seq {entry.seq},\n"
         f"              offsets {_span(entry.position.starts, entry.position.ends)},\n"
-        f"              sink {entry.sink}\n"
+        f"              sink {entry.sink}{_missing(entry)}\n"
         f"{_mend(refused.reason, entry, epoch)}"
     )
 
@@ -107,6 +107,10 @@ def _restore(epoch: Epoch) -> str:
         "  To mend the checkpoint, stop the query and say sink.prepare(spark, checkpoint), or on a command line\n"
         f"  foreachonce restore {quote(epoch.stream)} --checkpoint PATH --ledger ADDRESS"
     )
+
+
+def _missing(entry: Entry) -> str:
+    return "" if entry.parts is None else f"; of this batch {entry.parts} are committed"
 
 
 def _span(starts: str, ends: str) -> str:
