@@ -17,7 +17,7 @@ from foreachonce.delta.folder import LocalTable
 from foreachonce.delta.history import restored_version
 from foreachonce.delta.log import KEPT, CommitLog, LogCache, commit_file
 from foreachonce.entry import Entry
-from foreachonce.errors import LedgerError
+from foreachonce.errors import ConfigurationError, LedgerError
 from tests.unit.builders import epoch as make_epoch
 
 NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)
@@ -155,6 +155,22 @@ def _step(table, step):
 def _with_rows(entries):
     # After a RESTORE by time nothing tells entries apart that had no rows.
     return [entry for entry in entries if entry.rows]
+
+
+@pytest.mark.parametrize("names", [[], [".hidden"], ["_spark_metadata/0"], ["_delta_log/notes", "part-0"]])
+def test_table_may_be_made_where_no_other_file_is_seen(table, names):
+    for name in names:
+        table.folder.write(name, "")
+    table.log().refuse_other_files()
+
+
+@pytest.mark.parametrize("name", ["part-0", "day=1/part-0"])
+def test_table_is_not_made_among_other_files(table, name):
+    table.folder.write(name, "")
+    with pytest.raises(ConfigurationError, match=rf"such as '{name.partition('/')[0]}'.*Nothing was written"):
+        table.log().refuse_other_files()
+    table.write()
+    table.log().refuse_other_files()
 
 
 def test_new_table_has_no_head(table):

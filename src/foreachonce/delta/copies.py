@@ -1,7 +1,7 @@
 """Copies of a stream's commits, in a folder of the table's own. Pure, and the same for every table format.
 
-A format's clean-up removes old commits, and a ledger entry goes with its commit. The copies stay. There is one for each
-commit of the stream and for each RESTORE, named by its version.
+A format's clean-up removes old commits with their ledger entries; the copies stay. Each commit of the stream and each
+RESTORE has one, named by its version.
 """
 
 from __future__ import annotations

@@ -33,16 +33,16 @@ RUNS = 100
 class _StreamMemory:
     """What this process remembers of one stream in one table.
 
-    A run that was replaced stays fenced until ``RUNS`` other runs of the stream have come to this process after its own last
-    visit. Even then Delta's guard lets only one of two commits through.
+    A run that was replaced stays fenced until ``RUNS`` other runs have used the stream in this process since it last did.
+    Even then Delta's guard lets only one of two commits through.
     """
 
     cache: LogCache = field(default_factory=LogCache)
     guards: dict[str, int] = field(default_factory=dict)
-    """Of each run that took the stream, the stream's newest guard as the run knows it; the latest visitor is last."""
+    """By run: the newest guard of the stream that the run has seen. Ordered by last use."""
 
     def hold(self, run_id: str, guard: int) -> None:
-        """Note that a run has come, and which guard it follows."""
+        """Note that a run holds the stream as long as ``guard`` is the newest."""
         self.guards.pop(run_id, None)
         self.guards[run_id] = guard
         if len(self.guards) > RUNS:
@@ -303,7 +303,7 @@ def _check_follows(log: CommitLog, own: Own | None) -> None:
     try:
         seq = history.seq_before(log, own.guard)
     except LedgerError:
-        return  # The entry before a known one need not be known.
+        return  # The entry is there; the one before it may be too old to be kept.
     if seq is not None and seq != own.entry.seq - 1:
         raise LedgerError(
             f"{log.name} was put back by RESTORE while {own.entry.what} was written. The batch is in the table, as seq "

@@ -54,8 +54,8 @@ class Witness(Protocol):
 class LogCache:
     """What a process has read of a table's log for one stream.
 
-    The stream's own commits in it are bounded: with old copies, the commits from before them go. Commits of others since
-    then stay, at a few bytes each.
+    It does not grow for ever: once there are twice ``KEPT`` copies, the oldest are removed, and with them everything
+    before the oldest copy that is left. Other writers' commits since then stay, a few bytes each.
     """
 
     newest: int = -1
@@ -87,7 +87,7 @@ class CommitLog:
         trust: take the newest copy for the head if the witness cannot tell.
 
     Raises:
-        LedgerError: neither commit files nor copies show what became of the stream.
+        LedgerError: neither commit files nor copies show the stream's head.
     """
 
     def __init__(self, stream: str, folder: TableFolder, cache: LogCache, witness: Witness, *, trust: bool = False) -> None:
