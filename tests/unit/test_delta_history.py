@@ -16,7 +16,7 @@ from foreachonce.delta.copies import copies_folder, from_copy, to_copy
 from foreachonce.delta.folder import LocalTable
 from foreachonce.delta.history import restored_version
 from foreachonce.delta.log import KEPT, CommitLog, LogCache, commit_file
-from foreachonce.entry import Entry
+from foreachonce.entry import Decision, Entry
 from foreachonce.errors import ConfigurationError, LedgerError
 from tests.unit.builders import epoch as make_epoch
 
@@ -238,6 +238,29 @@ def test_copies_say_what_commits_say(table):
     for version in range(2):
         commit = log.commit(version)
         assert from_copy(to_copy("s", commit)) == commit
+
+
+# What version 1 of the format wrote, in its own order of keys.
+OLD = (
+    '{"foreachonce": 1, "guard": 4, "last_batch": 7, "stream": "s", "seq": 0, "query_id": "query-1", "batch_id": 0, '
+    '"run_id": "run-1", "time": "2026-01-02T00:00:00+00:00", "start_offsets": "0:-", '
+    r'"end_offsets": "0:{\"events\": {\"0\": 1}}", "source_log": null, "offset_log": "v1\n{}\n{\"events\": {\"0\": 1}}", '
+    '"is_stateful": true, "sink": "t", "versions": "v", "decision": "on_mismatch=write: behind"%s}'
+)
+
+
+def test_entries_of_older_versions_are_read_and_written_in_the_same_fields():
+    old = from_copy(OLD % ', "rows": 3, "files": ["a", "b"]')
+    assert isinstance(old, Own)
+    assert (old.guard, old.last_batch, old.files) == (4, 7, ("a", "b"))
+    made = Entry.next(None, make_epoch(is_stateful=True), sink="t", decision=Decision("on_mismatch", "behind"))
+    assert old.entry == replace(made, time=NOW, versions="v", rows=3)
+    info = {"operation": "WRITE", "userMetadata": OLD % "", "operationMetrics": {"numOutputRows": "3"}}
+    assert parse("s", [json.dumps({"commitInfo": info}, separators=(",", ":"))]) == replace(old, files=())
+    assert json.loads(to_copy("s", old)) == json.loads(OLD % ', "rows": 3, "files": ["a", "b"]')
+    assert json.loads(user_metadata(old)) == json.loads(OLD % "")
+    assert from_copy('{"foreachonce": 1, "stream": "s", "restored": 3}') == Restore(3)
+    assert to_copy("s", Restore(3)) == '{"foreachonce": 1, "stream": "s", "restored": 3}'
 
 
 def test_copies_bound_the_walk(table):
