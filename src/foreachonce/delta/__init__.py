@@ -1,5 +1,9 @@
 """Delta Lake: the sink, and the ledger in a table's log.
 
-``history``, ``copies`` and ``folder`` know no format but their own; ``log`` and ``commit`` know Delta's files, ``spark`` its
-commands.
+- What a user calls: ``sink``, ``transaction``; ``target`` checks their keywords.
+- A batch's commit: ``write``, which asks ``fit`` and ``spark``.
+- The ledger: ``ledger``, over the commit ``history`` that ``log`` reads from the ``commit`` files and their ``copies`` in the
+  table's ``folder``.
+
+``commit``, ``copies``, ``history``, ``log`` and ``target`` need no Spark.
 """

@@ -99,7 +99,7 @@ class DeltaSink(BaseSink[TableWrite]):
 
     @property
     def guarantee(self) -> str:
-        """What holds for the rows, in words that a user can check."""
+        """What the sink guarantees, in words that a user can check."""
         return "exactly once, rows and entry in one Delta commit; after a RESTORE the entries that it undid are gone too"
 
     def __str__(self) -> str:
@@ -177,7 +177,7 @@ def _refuse_twice(places: Sequence[str]) -> None:
 
 
 class _OneOfMany(DeltaSink, TransactionSink[TableWrite]):
-    """One of several tables. How each batch is written to it, the function decides."""
+    """One of several tables; the function decides for each batch how to write it."""
 
     def transaction(self) -> DeltaTransaction:
         """What a function of three parameters gets as ``tx``, for this table alone."""
@@ -189,7 +189,7 @@ class _OneOfMany(DeltaSink, TransactionSink[TableWrite]):
 
     @property
     def guarantee(self) -> str:
-        """What holds for the rows, in words that a user can check."""
+        """What the sink guarantees, in words that a user can check."""
         return "exactly once in each table, rows and entry in one Delta commit; made visible table by table"
 
     def __str__(self) -> str:
