@@ -51,6 +51,23 @@ def test_script_is_installed():
     assert (done.returncode, done.stdout.split()[0]) == (0, "foreachonce")
 
 
+def test_help_loads_no_kafka_client_and_starts_no_spark():
+    code = """
+import sys
+from pyspark import SparkContext
+from foreachonce.cli import main
+sys.argv = ["foreachonce", "ledger", "--help"]
+try:
+    main()
+except SystemExit as ended:
+    assert ended.code == 0, ended.code
+assert not {"confluent_kafka", "psycopg", "pymysql"} & sys.modules.keys()
+assert SparkContext._gateway is None
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, "show" in done.stdout) == (0, True), done.stderr
+
+
 @pytest.mark.parametrize("words", [["doctor"], ["nonsense"], ["verify", "s"], ["ledger", "show", "s", "--last", "0"]])
 def test_bad_usage_ends_with_2(called, words, monkeypatch):
     monkeypatch.delenv("FOREACHONCE_LEDGER", raising=False)

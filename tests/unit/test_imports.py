@@ -19,11 +19,11 @@ WINGS = ("sql", "delta", "kafka")
 # From the bottom to the top: a module imports those of its own layer and of the layers below.
 LAYERS = (
     ("errors", "secrets", "keywords", "polling", "position", "epoch", "entry", "events", "faults", "decide", "doubt", "chain"),
-    ("ledger", "sink", "checkpoint/", "observe/"),
+    ("ledger", "sink", "address", "checkpoint/", "observe/"),
     ("recovery/",),
     ("spark/",),
     ("runner",),
-    ("base", "address"),
+    ("base",),
     tuple(f"{wing}/" for wing in WINGS),
     ("decorator",),
     ("__init__",),

@@ -148,8 +148,7 @@ class Finding:
 def doctor(stream: Stream, checkpoint: Checkpoint, shared: Shared, kafka: Source = None) -> None:
     """Report whether a checkpoint agrees with the ledger, and the command that repairs it.
 
-    Exits with 0 if the query can start, 1 if the checkpoint needs a repair, 2 if a person has to decide or the ledger does
-    not know the stream.
+    Exits with 0 if the query can start, 1 if the checkpoint needs a repair, 2 if a person has to decide.
     """
     case = Case(stream, _absolute(checkpoint), shared, kafka)
     with case.opened("read") as (ledger_stream, folder):
@@ -231,7 +230,7 @@ def _unfinished(case: Case, ledger: Ledger) -> str:
 
 
 def _explain_unknown(case: Case, ledger: Ledger, folder: CheckpointFolder) -> str | None:
-    """What to do about a stream that the ledger does not know: it may be new, or misspelt. None where it is known."""
+    """What to do about a stream that the ledger does not know: it may be new, or misspelt. None where the ledger has it."""
     if ledger.head(case.stream) is not None or ledger.unfinished(case.stream) is not None:
         return None
     text = f"{unknown_stream(ledger, case.shared.address, case.stream)}\n"

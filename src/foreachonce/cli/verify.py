@@ -69,9 +69,9 @@ def verify(
     shared: Shared,
     table: Annotated[
         list[str] | None,
-        typer.Option(help="For a database: compare the entries' rows with this table's; repeatable."),
+        typer.Option(metavar="NAME", help="For a database: compare the entries' rows with this table's; repeatable."),
     ] = None,
-    schema: Annotated[str | None, typer.Option(help="The tables' schema.")] = None,
+    schema: Annotated[str | None, typer.Option(metavar="NAME", help="The tables' schema.")] = None,
     count: Annotated[
         bool, typer.Option("--count", help="For Delta: compare the entries' rows with the table's; needs Spark.")
     ] = False,

@@ -86,11 +86,11 @@ def _leave(session: SparkSession | None, *, is_ours: bool, names: Sequence[str])
 
 
 def _require(session: SparkSession, extension: SparkExtension) -> None:
-    found = _jvm(session)
+    java = _jvm(session)
     for name in extension.java_class.split("."):
-        found = getattr(found, name)
+        java = getattr(java, name)
     # py4j takes a name that Java does not know for a package.
-    if not isinstance(found, JavaClass):
+    if not isinstance(java, JavaClass):
         raise ConfigurationError(
             f"the ledger needs {extension.name} in Spark: give its package for this Spark, --packages {extension.package}."
         )

@@ -136,11 +136,11 @@ class SqlAddress(LedgerAddress):
         return grants(user, schema, self.url.get_dialect()().identifier_preparer.quote, has_schemas=kind != "mysql")
 
     def _refuse_unknown(self, connection: Connection, tables: Sequence[TableName]) -> None:
-        known = sa.inspect(connection)
+        inspector = sa.inspect(connection)
         missing = [
             repr(name) if schema is None else f"{name!r} in schema {schema!r}"
             for schema, name in tables
-            if not known.has_table(name, schema=schema)
+            if not inspector.has_table(name, schema=schema)
         ]
         if missing:
             raise ConfigurationError(f"--table: {self.shown} has no table {', '.join(missing)}; --schema names its schema.")
