@@ -6,15 +6,15 @@ import gc
 import pickle
 import subprocess
 import sys
-import weakref
 
 import pytest
 
 from foreachonce import ConfigurationError, Conflict, KafkaLedger, KafkaSink
-from foreachonce.kafka.batch import KEPT, HeldStream
+from foreachonce.kafka.batch import KEPT, HeldStream, held_by, hold
 from foreachonce.kafka.cluster import Cluster
 from foreachonce.kafka.history import TopicHistory
 from foreachonce.kafka.rows import RecordColumns
+from foreachonce.kafka.topic import ledger_topic
 from tests.unit.builders import entry, epoch
 
 SERVERS = "broker1:9092,broker2:9092"
@@ -91,10 +91,25 @@ def test_process_keeps_producers_of_the_streams_that_it_wrote_last():
             streams[0].keep(CleanProducer())
     kept = [held._producer is not None for held in streams]
     assert kept == [True, *[False] * 3, *[True] * (KEPT - 1)]
-    gone = weakref.ref(streams.pop())
+
+
+def test_run_writes_by_several_sinks_until_another_takes_the_stream():
+    topic, history = ledger_topic(Cluster.of(SERVERS, {}), "held.", "s"), TopicHistory((), is_whole=True)
+    held = hold(topic, "r1", history)
+    again = ledger_topic(Cluster.of(SERVERS, {}), "held.", "s")
+    assert held_by(again, "r1") is held
+    assert held_by(again, "r2") is None
+    later = hold(again, "r2", history)
+    assert (held_by(topic, "r1"), held_by(topic, "r2")) == (None, later)
+
+
+def test_what_a_run_knows_ends_with_its_sinks():
+    topic = ledger_topic(Cluster.of(SERVERS, {}), "held.", "gone")
+    held = hold(topic, "r1", TopicHistory((), is_whole=True))
+    assert held_by(topic, "r1") is held
     del held
     gc.collect()
-    assert gone() is None
+    assert held_by(topic, "r1") is None
 
 
 def test_producer_whose_commit_was_not_clean_is_not_kept():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from threading import Lock
 from typing import TYPE_CHECKING, TypeAlias
-from weakref import ReferenceType, ref
+from weakref import WeakValueDictionary
 
 from foreachonce.entry import Entry
 from foreachonce.errors import CommitInDoubt, Conflict
@@ -97,13 +97,13 @@ Attempt: TypeAlias = Callable[[KafkaBatch, TopicHistory], TopicHistory]
 
 # How many streams a process keeps a producer for. Each has connections and threads, and nothing announces the end of a run.
 KEPT = 16
-_lock = Lock()
-# The streams with a kept producer, the one used last at the end.
-_kept: list[ReferenceType[HeldStream]] = []
 
 
 class HeldStream:
     """What a run knows of a stream that it has taken. The next run of the stream replaces it.
+
+    It belongs to the process, because sinks are pickled and a run may write by several. It lives as long as the ledger of a
+    sink that uses it, and is otherwise forgotten once so many other streams were written.
 
     Args:
         run_id: the run's id.
@@ -124,12 +124,10 @@ class HeldStream:
         """Keep a producer of the first transactional id for the next batch, unless its last commit was not clean."""
         self._producer = producer if producer.is_clean else None
         with _lock:
-            others = [each for each in _kept if each() not in (None, self)]
-            _kept[:] = [*others, ref(self)][-KEPT:]
-        for each in others[: -KEPT + 1]:
-            held = each()
-            if held is not None:
-                held.release()
+            streams = [*(each for each in _recent if each is not self), self]
+            _recent[:] = streams[-KEPT:]
+        for each in streams[:-KEPT]:
+            each.release()
 
     def release(self) -> None:
         """Drop the producer: the next batch fences anew."""
@@ -183,6 +181,28 @@ class HeldStream:
         record = batch.commit_part(producer, 0, rows)
         self.keep(producer)
         return before.followed_by(record)
+
+
+_lock = Lock()
+_held: WeakValueDictionary[LedgerTopic, HeldStream] = WeakValueDictionary()
+# The streams that were written last, the newest at the end.
+_recent: list[HeldStream] = []
+
+
+def hold(topic: LedgerTopic, run_id: str, history: TopicHistory) -> HeldStream:
+    """Note that a run has taken a stream, in place of an earlier run of this process."""
+    held = HeldStream(run_id, history)
+    with _lock:
+        earlier = _held.get(topic)
+        _recent[:] = [each for each in _recent if each is not earlier]
+        _held[topic] = held
+    return held
+
+
+def held_by(topic: LedgerTopic, run_id: str) -> HeldStream | None:
+    """What is known of a stream that the run has taken; None if this process does not know that it has."""
+    held = _held.get(topic)
+    return held if held is not None and held.run_id == run_id else None
 
 
 def not_held(entry: Entry) -> Conflict:

@@ -9,7 +9,7 @@ from typing import Any
 from foreachonce.entry import Entry, LedgerState
 from foreachonce.epoch import Epoch
 from foreachonce.errors import CommitInDoubt, ConfigurationError, Conflict
-from foreachonce.kafka.batch import HeldStream, KafkaBatch, not_held
+from foreachonce.kafka.batch import HeldStream, KafkaBatch, held_by, hold, not_held
 from foreachonce.kafka.cluster import Cluster, Value
 from foreachonce.kafka.history import Taken, TopicHistory
 from foreachonce.kafka.producer import fenced_producer
@@ -49,7 +49,7 @@ class KafkaLedger:
         self.cluster = Cluster.of(bootstrap_servers, client)
         self.prefix = _check_prefix(ledger_prefix)
         self.transactions, self._timeout_ms = transactions, transaction_timeout_ms
-        # By stream: what the runs of this process know of the streams that they have taken.
+        # Kept alive here, by stream.
         self._held: dict[str, HeldStream] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -163,7 +163,7 @@ class KafkaLedger:
                 fenced_producer(topic, number, self._timeout_ms)
             history = topic.read_for(epoch)
             history.check_holder(epoch)
-        self._held[epoch.stream] = held = HeldStream(epoch.run_id, history)
+        self._held[epoch.stream] = held = hold(topic, epoch.run_id, history)
         held.keep(producer)
         return history.state(epoch, is_held=True)
 
@@ -198,8 +198,10 @@ class KafkaLedger:
         return KafkaBatch(self._topic(entry.stream), entry, topic, self._timeout_ms)
 
     def _held_by(self, epoch: Epoch) -> HeldStream | None:
-        held = self._held.get(epoch.stream)
-        return held if held is not None and held.run_id == epoch.run_id else None
+        held = held_by(self._topic(epoch.stream), epoch.run_id)
+        if held is not None:
+            self._held[epoch.stream] = held
+        return held
 
     def _topic(self, stream: str) -> LedgerTopic:
         return ledger_topic(self.cluster, self.prefix, stream)
