@@ -49,7 +49,7 @@ class KafkaLedger:
         self.cluster = Cluster.of(bootstrap_servers, client)
         self.prefix = _check_prefix(ledger_prefix)
         self.transactions, self._timeout_ms = transactions, transaction_timeout_ms
-        # Kept alive here, by stream.
+        # By stream; held_by() finds it, this keeps it alive.
         self._held: dict[str, HeldStream] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -124,10 +124,7 @@ class KafkaLedger:
             return history.state(epoch, is_held=False)
         history.check_holder(epoch)
         if held.is_in_doubt:
-            for number in range(history.ids):
-                fenced_producer(topic, number, self._timeout_ms)
-            history = topic.read_for(epoch)
-            history.check_holder(epoch)
+            history = self._fence(topic, range(history.ids), epoch)
         held.history, held.is_in_doubt = history, False
         return history.state(epoch, is_held=True)
 
@@ -159,13 +156,18 @@ class KafkaLedger:
             producer.put_entry(taken)
         history = history.followed_by(taken)
         if taken.ids > 1:
-            for number in range(1, taken.ids):
-                fenced_producer(topic, number, self._timeout_ms)
-            history = topic.read_for(epoch)
-            history.check_holder(epoch)
+            history = self._fence(topic, range(1, taken.ids), epoch)
         self._held[epoch.stream] = held = hold(topic, epoch.run_id, history)
         held.keep(producer)
         return history.state(epoch, is_held=True)
+
+    def _fence(self, topic: LedgerTopic, numbers: range, epoch: Epoch) -> TopicHistory:
+        """End what is open under some transactional ids, and read the ledger, which the epoch's run must still hold."""
+        for number in numbers:
+            fenced_producer(topic, number, self._timeout_ms)
+        history = topic.read_for(epoch)
+        history.check_holder(epoch)
+        return history
 
     def _taken(self, epoch: Epoch, history: TopicHistory) -> Taken:
         token = 0 if history.holder is None else history.holder.token + 1
