@@ -2,7 +2,7 @@
 
 - What a user calls: ``sink``, ``transaction``; ``target`` checks their keywords.
 - A batch's commit: ``write``, which asks ``fit`` and ``spark``.
-- The ledger: ``ledger``, over the commit ``history`` that ``log`` reads from the ``commit`` files and their ``copies`` in the
+- The ledger: ``ledger``, over the commit ``history`` that ``log`` reads from ``commit`` files and their ``copies`` in the
   table's ``folder``.
 
 ``commit``, ``copies``, ``history``, ``log`` and ``target`` need no Spark.
