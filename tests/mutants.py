@@ -759,7 +759,7 @@ MUTANTS = [
         "command-fails-as-a-no",
         "cli/__init__.py",
         "        sys.exit(3)",
-        "            pass",
+        "        pass",
         (f"{CLI}app.py::test_error_of_the_command_itself_says_neither_yes_nor_no",),
     ),
     Mutant(
