@@ -61,7 +61,7 @@ class _TableMemory:
         return self.streams.setdefault(name, _StreamMemory())
 
 
-# By place. The memory belongs to the process and not to a sink, because sinks are pickled.
+# By place: one for each table that the process has used. It is not the sink's, because sinks are pickled.
 _tables: dict[str, _TableMemory] = {}
 
 
