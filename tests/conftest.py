@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -108,6 +108,14 @@ def mariadb_url(mariadb_server: str) -> Iterator[str]:
     """The address of a new, empty database."""
     with mariadb_database(mariadb_server) as url:
         yield url
+
+
+@pytest.fixture
+def new_database(request: pytest.FixtureRequest) -> Iterator[Callable[[str], str]]:
+    """Makes new, empty databases of "postgres" or "mariadb", and returns their addresses."""
+    makers = {"postgres": database, "mariadb": mariadb_database}
+    with ExitStack() as stack:
+        yield lambda kind: stack.enter_context(makers[kind](request.getfixturevalue(f"{kind}_server")))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from foreachonce.checkpoint import Folder
+from foreachonce.checkpoint import CheckpointFolder
 from foreachonce.errors import EpochError, SinkUnavailable
 
 ENTRY = "v1\n" + "\n".join(f'{{"path":"file:///in/{number}","timestamp":1,"batchId":0}}' for number in range(20))
@@ -14,15 +14,15 @@ class FolderContract:
     """Subclasses give an empty folder, and a way to spoil a file in it behind its back."""
 
     @pytest.fixture
-    def folder(self) -> Folder:
+    def folder(self) -> CheckpointFolder:
         """A folder that is not there yet."""
         raise NotImplementedError
 
-    def spoil(self, folder: Folder, path: str, size: int) -> None:
+    def spoil(self, folder: CheckpointFolder, path: str, size: int) -> None:
         """Cut a file short, and leave the checksum that is kept beside it."""
         raise NotImplementedError
 
-    def address(self, folder: Folder, path: str) -> str:
+    def address(self, folder: CheckpointFolder, path: str) -> str:
         """The URI of a file in the folder, as a source log names it."""
         raise NotImplementedError
 

@@ -1,9 +1,10 @@
-"""Named points where a test can hurt a writer. Off unless the environment says so: then one dictionary look-up a point.
+"""Named points where a test can hurt a writer. They cost one dictionary look-up each, unless the environment arms them.
 
-``FOREACHONCE_FAULTS`` names a folder. A file ``<point>`` in it arms a point, and its text says what happens to the process
-that comes there first:
+``FOREACHONCE_FAULTS`` names a folder. A file ``<point>`` in it arms a point. Its text is what happens to the process that
+comes there first; with ``hold``, to each that comes:
 
 - ``stop``: it stands still, as if paused, until ``<point>.met`` (which holds its process id) is removed, or it is killed;
+- ``hold``: it stands still, with a file ``<point>.met-…`` of its own, until ``<point>`` is removed, or it is killed;
 - ``kill``: it gets SIGKILL;
 - ``raise``: an error is raised that is none of this library's;
 - ``lose``: the connection is lost, as far as the process can tell.
@@ -15,6 +16,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from threading import get_ident
 from typing import Literal, NoReturn
 
 from foreachonce.errors import CommitInDoubt
@@ -42,7 +44,7 @@ Point = Literal[
     "checkpoint-aside",
     "checkpoint-mended",
 ]
-Action = Literal["stop", "kill", "raise", "lose"]
+Action = Literal["stop", "hold", "kill", "raise", "lose"]
 
 VARIABLE = "FOREACHONCE_FAULTS"
 
@@ -52,7 +54,7 @@ class InjectedFault(Exception):
 
 
 def fault(point: Point) -> None:
-    """Do here what a test has asked for, if any."""
+    """Do here what a test has armed, if anything."""
     folder = os.environ.get(VARIABLE)
     if folder:
         _meet(point, Path(folder))
@@ -62,6 +64,9 @@ def _meet(point: Point, folder: Path) -> None:
     armed, met = folder / point, folder / f"{point}.met"
     try:
         action = armed.read_text()
+        if action == "hold":
+            _hold(armed)
+            return
         # Only one process can take the file away, and only once.
         armed.rename(folder / f"{point}.taken")
     except FileNotFoundError:
@@ -72,6 +77,12 @@ def _meet(point: Point, folder: Path) -> None:
             time.sleep(0.01)
     else:
         _hurt(point, action)
+
+
+def _hold(armed: Path) -> None:
+    armed.with_name(f"{armed.name}.met-{os.getpid()}-{get_ident()}").touch()
+    while armed.exists():
+        time.sleep(0.01)
 
 
 def _hurt(point: Point, action: str) -> NoReturn:

@@ -27,6 +27,9 @@ class Reader(threading.Thread):
         looks: how often it has looked.
     """
 
+    every = 0.05
+    """How many seconds pass between two looks."""
+
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self._over = threading.Event()
@@ -48,7 +51,7 @@ class Reader(threading.Thread):
         try:
             while not self._over.is_set():
                 self.look()
-                time.sleep(0.05)
+                time.sleep(self.every)
         finally:
             if not self._over.is_set():
                 self.parts.append("the reader has failed, and looked no more")

@@ -7,6 +7,8 @@ import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +25,7 @@ AnySink = JdbcSink | DeltaSink | KafkaSink
 # In turn. The first four are one of each; a cluster of executors takes by far the longest to start.
 VICTIMS: tuple[Victim, ...] = ("python", "jvm", "all", "executors", "all", "python", "jvm", "all")
 CLUSTER = "local-cluster[2,1,1024]"
+MASTER = "local[8,4]"
 # Counted from a batch's offsets/N. A batch takes about 0.3 s on two cores, so a kill falls into any step of one of the
 # first few.
 LONGEST_LIFE = 2.0
@@ -47,39 +50,65 @@ class Report:
         return not (self.lost or self.duplicated or self.parts_seen or self.repeated or self.breaks)
 
 
-def soak(where: str, folder: Path, *, rounds: int, seed: int, say=lambda line: None) -> Report:
-    """Run ``rounds`` drivers one after the other on one stream, kill each at a random moment, and count."""
-    chance = random.Random(seed)
-    ways = sinks(where)
-    stream = FileStream(None, folder)
-    report = Report()
-    with reader(where) as watch:
-        while report.kills.total() < rounds:
-            number = report.kills.total()
-            victim, sink = VICTIMS[number % len(VICTIMS)], ways[number % len(ways)]
-            _feed(stream)
-            if _kill_one(sink, stream, victim, chance):
-                report.kills[victim] += 1
-                say(f"kill {report.kills.total()} of {rounds}: {victim}, {watch.looks} looks, {len(watch.parts)} in part")
-        with Driver(Job(ways[0], stream.source, stream.checkpoint)) as driver:
+@dataclass
+class Side:
+    """A place, with a stream of its own.
+
+    Args:
+        where: the place's address.
+        stream: the source and the checkpoint.
+    """
+
+    where: str
+    stream: FileStream
+    report: Report = field(default_factory=Report)
+
+    def __post_init__(self) -> None:
+        self.ways, self.watch = sinks(self.where), reader(self.where)
+
+    def job(self, round_number: int = 0, master: str = MASTER) -> Job:
+        """What is new, by one way or another."""
+        return Job(self.ways[round_number % len(self.ways)], self.stream.source, self.stream.checkpoint, master=master)
+
+    def feed(self) -> None:
+        """Add files."""
+        first = len(list(self.stream.source.glob("*.json")))
+        self.stream.feed(*(file_ids(first + number) for number in range(FILES_A_ROUND)))
+
+
+def soak(
+    places: Mapping[str, str], folder: Path, *, rounds: int, seed: int, say: Callable[[str], object] = lambda line: None
+) -> dict[str, Report]:
+    """Run ``rounds`` drivers one after the other, each with a stream into every place; kill each at a random moment."""
+    chance, done = random.Random(seed), 0
+    sides = {name: Side(where, FileStream(None, folder / name)) for name, where in places.items()}
+    with ExitStack() as stack:
+        for side in sides.values():
+            stack.enter_context(side.watch)
+        while done < rounds:
+            victim = VICTIMS[done % len(VICTIMS)]
+            for side in sides.values():
+                side.feed()
+            if _kill_one(list(sides.values()), done, victim, chance):
+                done += 1
+                looks = {name: (side.watch.looks, len(side.watch.parts)) for name, side in sides.items()}
+                say(f"kill {done} of {rounds}: {victim}; looks, and parts seen: {looks}")
+                for side in sides.values():
+                    side.report.kills[victim] += 1
+        with Driver(*(side.job() for side in sides.values())) as driver:
             assert driver.wait() == 0, driver.log()
-        count(report, stream.ids(), watch, ways[0])
-    return report
+        for side in sides.values():
+            count(side.report, side.stream.ids(), side.watch, side.ways[0])
+    return {name: side.report for name, side in sides.items()}
 
 
-def _feed(stream: FileStream) -> None:
-    first = len(list(stream.source.glob("*.json")))
-    stream.feed(*(file_ids(first + number) for number in range(FILES_A_ROUND)))
-
-
-def _kill_one(sink: AnySink, stream: FileStream, victim: Victim, chance: random.Random) -> bool:
+def _kill_one(sides: Sequence[Side], number: int, victim: Victim, chance: random.Random) -> bool:
     """Start a driver and kill a part of it; whether it was still at work. Its other parts die, or go on for a while."""
     life, linger = chance.uniform(0.0, LONGEST_LIFE), chance.choice((0.0, 0.5))
     is_cluster = victim == "executors"
-    job = Job(sink, stream.source, stream.checkpoint, limit=1, master=CLUSTER if is_cluster else "local[2]")
-    with Driver(job) as driver:
+    with Driver(*(side.job(number, CLUSTER if is_cluster else MASTER) for side in sides)) as driver:
         driver.wait_until_ready()
-        _wait_for_a_batch(driver, stream.checkpoint / "offsets")
+        _wait_for_a_batch(driver, [side.stream.checkpoint / "offsets" for side in sides])
         time.sleep(life)
         was_at_work = driver.is_running
         driver.kill(victim)
@@ -89,11 +118,15 @@ def _kill_one(sink: AnySink, stream: FileStream, victim: Victim, chance: random.
     return was_at_work
 
 
-def _wait_for_a_batch(driver: Driver, offsets: Path) -> None:
+def _wait_for_a_batch(driver: Driver, offsets: Sequence[Path]) -> None:
     """Wait until the driver has written the offsets of a batch of its own."""
-    before = set(offsets.glob("*"))
-    while driver.is_running and set(offsets.glob("*")) == before:
+    before = _files(offsets)
+    while driver.is_running and _files(offsets) == before:
         time.sleep(0.005)
+
+
+def _files(folders: Sequence[Path]) -> set[Path]:
+    return {file for folder in folders for file in folder.glob("*")}
 
 
 def count(report: Report, expected: list[int], reader: Reader, sink: AnySink) -> None:
@@ -111,21 +144,19 @@ def count(report: Report, expected: list[int], reader: Reader, sink: AnySink) ->
 def main() -> int:
     """Soak every place and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=50, help="kills on each place")
+    parser.add_argument("--rounds", type=int, default=50, help="kills, of a driver that writes to every place")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="repeats a run's random moments")
     parser.add_argument("--only", choices=NAMES, nargs="+", default=NAMES, help="where to; otherwise everywhere")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
     offer_all()
-    reports = []
-    with TemporaryDirectory(prefix="foreachonce-soak-") as folder:
-        for name in arguments.only:
-            with place(name, folder) as where:
-                report = soak(where, Path(folder, name), rounds=arguments.rounds, seed=arguments.seed,
-                              say=lambda line, name=name: print(f"{name}: {line}", flush=True))  # fmt: skip
-            print(f"{name}: {report}", flush=True)
-            reports.append(report)
-    return 0 if all(report.is_clean for report in reports) else 1
+    with TemporaryDirectory(prefix="foreachonce-soak-") as folder, ExitStack() as stack:
+        places = {name: stack.enter_context(place(name, folder)) for name in arguments.only}
+        reports = soak(places, Path(folder, "streams"), rounds=arguments.rounds, seed=arguments.seed,
+                       say=lambda line: print(line, flush=True))  # fmt: skip
+    for name, report in reports.items():
+        print(f"{name}: {report}", flush=True)
+    return 0 if all(report.is_clean for report in reports.values()) else 1
 
 
 if __name__ == "__main__":

@@ -176,15 +176,14 @@ def test_names_that_need_quotes(write, query):
     assert query('select "select", "a.b", "Upper Case" from t') == [(1, "a", 2)]
 
 
-def stop_with_rows_staged(sink, stream, act):
-    """A driver stops with its rows staged, and ``act`` is done to the stage; return the error that ended it."""
-    job = Job(sink, stream.source, stream.checkpoint)
-    with Driver(job, fault="rows-staged") as driver:
-        driver.wait_at_point()
-        act()
-        driver.faults.release("rows-staged")
-        driver.wait()
-        return driver.log()
+def stop_with_rows_staged(sink, stream, driver, act):
+    """A driver stops with its rows staged, and ``act`` is done to the stage; return the error that ended its job."""
+    driver.faults.arm("rows-staged", "stop")
+    driver.submit(Job(sink, stream.source, stream.checkpoint))
+    driver.faults.wait("rows-staged", lambda: driver.is_busy)
+    act()
+    driver.faults.release("rows-staged")
+    return driver.result()
 
 
 @pytest.fixture
@@ -192,7 +191,7 @@ def events(url):
     return JdbcSink(url, table="events", stream="s", spark_jdbc=options(url))
 
 
-def test_attempt_that_committed_twice_is_written_once(stream, events, query):
+def test_attempt_that_committed_twice_is_written_once(stream, other_driver, events, query):
     """As Spark leaves it where the reply to a task's commit is lost, and where a late attempt is not whole."""
     stream.feed(range(100))
 
@@ -205,19 +204,19 @@ def test_attempt_that_committed_twice_is_written_once(stream, events, query):
             "where foreachonce_attempt > 999 and c0 > 5"
         )
 
-    error = stop_with_rows_staged(events, stream, repeat)
+    error = stop_with_rows_staged(events, stream, other_driver, repeat)
     assert query("select id from events order by id") == [(number,) for number in range(100)], error
     assert [entry.rows for entry in events.ledger.entries("s")] == [100]
 
 
-def test_stage_that_has_lost_rows_is_not_promoted(stream, events, query):
+def test_stage_that_has_lost_rows_is_not_promoted(stream, other_driver, events, query):
     stream.feed(range(100))
 
     def lose():
         ((stage,),) = stages(query)
         query(f"delete from {stage} where c0 = 7")
 
-    error = stop_with_rows_staged(events, stream, lose)
+    error = stop_with_rows_staged(events, stream, other_driver, lose)
     assert "lacks rows of this batch" in error
     assert query("select * from events") == []
     stream.run(events)

@@ -15,7 +15,7 @@ from foreachonce.chain import breaks
 from foreachonce.kafka.batch import DRIVER_POINTS, TASK_POINTS
 from foreachonce.runner import POINTS_AFTER, POINTS_BEFORE
 from foreachonce.testing.contract import SinkContract
-from foreachonce.testing.driver import Driver, Job
+from foreachonce.testing.driver import Job
 from foreachonce.testing.writing import WriteContract, refused
 from tests.servers.kafka import Reader, make_topic
 
@@ -117,25 +117,30 @@ class TestKafkaInParts(Place, WriteContract):
         assert "foreachonce.errors" in other_driver.result()
         self.assert_exactly_once(sink, stream)
 
-    def test_repeated_task_waits_for_the_transaction_beside_it(self, stream):
+    def test_repeated_task_waits_for_the_transaction_beside_it(self, stream, other_driver):
         """An open transaction hides from readers what was committed behind it, the repeated task's own entry too."""
         sink = self.sink("s")
         stream.feed(range(40))
-        job = Job(sink, stream.source, stream.checkpoint, master="local[2,4]")
-        with Driver(job, fault="transaction-begun") as driver:
-            driver.faults.arm("entry-written", "stop")
-            driver.faults.arm("committed", "kill")
-            # One task has looked and stands still, the other is ahead of it: came it later, it would look, and wait.
-            driver.wait_at_point()
-            driver.faults.wait("entry-written", lambda: driver.is_running)
-            driver.faults.arm("fenced", "stop")
-            driver.faults.release("transaction-begun")
-            driver.faults.wait("committed", lambda: driver.is_running)
-            driver.faults.wait("fenced", lambda: driver.is_running)  # the repeated task
-            driver.faults.release("fenced")
-            time.sleep(1)
-            driver.faults.release("entry-written")
-            assert driver.wait() == 0, driver.log()
+        faults = other_driver.faults
+        faults.arm("transaction-begun", "stop")
+        faults.arm("entry-written", "stop")
+        faults.arm("committed", "kill")
+        other_driver.submit(Job(sink, stream.source, stream.checkpoint))
+
+        def wait(point):
+            faults.wait(point, lambda: other_driver.is_busy)
+
+        # One task has looked and stands still, the other is ahead of it: came it later, it would look, and wait.
+        wait("transaction-begun")
+        wait("entry-written")
+        faults.arm("fenced", "stop")
+        faults.release("transaction-begun")
+        wait("committed")
+        wait("fenced")  # the repeated task
+        faults.release("fenced")
+        time.sleep(1)
+        faults.release("entry-written")
+        assert other_driver.result() == ""
         self.assert_exactly_once(sink, stream)
 
     def test_more_transactions_and_fewer_again(self, stream):

@@ -57,7 +57,7 @@ def _write(archive: Path, folder: Path) -> None:
         Job(DeltaSink(f"{folder}/table", stream="s"), stream.source, folder / "checkpoint-1"),
     ]
     for number, job in enumerate(jobs):
-        (folder / f"job-{number}").write_bytes(pickle.dumps(job))
+        (folder / f"job-{number}").write_bytes(pickle.dumps([job]))
     (folder / "last").touch()
     fresh = folder / "fresh.jsa"
     command = [sys.executable, "-m", "foreachonce.testing.driver", str(folder)]

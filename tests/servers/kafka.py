@@ -199,10 +199,13 @@ def _answers(client: Mapping[str, str]) -> bool:
         return False
 
 
-def make_topic(servers: str, topic: str, partitions: int = 2, **client: str) -> None:
+def make_topic(
+    servers: str, topic: str, partitions: int = 2, settings: Mapping[str, str] = NO_SETTINGS, **client: str
+) -> None:
     """Make a topic, and wait until the broker knows it."""
     admin = AdminClient({"bootstrap.servers": servers, **client})
-    admin.create_topics([NewTopic(topic, num_partitions=partitions, replication_factor=1)])[topic].result(30)
+    new = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=dict(settings))
+    admin.create_topics([new])[topic].result(30)
     while topic not in admin.list_topics(timeout=10).topics:
         time.sleep(0.01)
 

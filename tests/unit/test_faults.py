@@ -54,6 +54,18 @@ def test_stop_stands_still_tells_its_process_and_goes_on(faults):
     fault("committed")  # and a restarted one passes afterwards
 
 
+def test_hold_lets_everybody_stand_still(faults):
+    faults.arm("committed", "hold")
+    with ThreadPoolExecutor() as others:
+        held = [others.submit(fault, "committed") for _ in range(3)]
+        faults.wait_for_all("committed", 3)
+        time.sleep(0.05)
+        assert not any(each.done() for each in held)
+        faults.clear()
+        for each in held:
+            each.result(timeout=20)
+
+
 def test_raise_raises_what_is_none_of_the_librarys_errors(faults):
     faults.arm("rows-half", "raise")
     with pytest.raises(InjectedFault, match="rows-half"):

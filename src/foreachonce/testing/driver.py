@@ -13,12 +13,13 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import psutil
 from pyspark.errors import PySparkException
@@ -28,6 +29,10 @@ from foreachonce.faults import VARIABLE, Point
 from foreachonce.testing.faults import PATIENCE, Faults
 from foreachonce.testing.spark import JAVA, session
 from foreachonce.testing.stream import BatchFunction, KafkaSource, open_stream
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+    from pyspark.sql.streaming.query import StreamingQuery
 
 Victim = Literal["python", "jvm", "all", "executors"]
 # What would make a session one of Spark Connect. A driver's is a classic one, also where the tests run on Connect.
@@ -43,7 +48,7 @@ class Job:
         source: a folder, or a topic.
         checkpoint: a folder.
         limit: files a batch, or what takes their place.
-        master: Spark's master.
+        master: Spark's master; by default a task is repeated, as on a cluster.
         heal: let the function start the query, which mends its checkpoint first.
         gate: a file to wait for before the query starts, so that two drivers start at the same moment.
         settings: Spark settings, with ``_`` for each dot of their names.
@@ -53,7 +58,7 @@ class Job:
     source: Path | KafkaSource
     checkpoint: Path
     limit: int = 1
-    master: str = "local[2]"
+    master: str = "local[2,4]"
     heal: bool = False
     gate: Path | None = None
     settings: dict[str, str] = field(default_factory=dict)
@@ -63,18 +68,19 @@ class Driver:
     """A driver process. Use it as a context: whatever is left of it is killed at the end.
 
     Args:
-        job: what it runs, and then it ends. None: it waits for jobs, and runs one after the other in one session.
+        jobs: what it runs, all at once, and then it ends. None: it waits for jobs, and runs one after the other in one
+            session.
         fault: the point at which it stands still, if any.
     """
 
-    def __init__(self, job: Job | None = None, fault: Point | None = None) -> None:
+    def __init__(self, *jobs: Job, fault: Point | None = None) -> None:
         self._folder = Path(mkdtemp(prefix="foreachonce-driver-"))
         self.faults = Faults(self._folder / "faults")
         self._fault, self._jobs = fault, 0
         if fault:
             self.faults.arm(fault, "stop")
-        if job:
-            self.submit(job)
+        if jobs:
+            self.submit(*jobs)
             (self._folder / "last").touch()
         self._log = (self._folder / "log").open("wb")
         self._process = subprocess.Popen(  # noqa: S603 - our own arguments
@@ -108,10 +114,10 @@ class Driver:
         """What the driver has printed."""
         return (self._folder / "log").read_text(errors="replace")
 
-    def submit(self, job: Job) -> None:
-        """Hand over one more job."""
+    def submit(self, *jobs: Job) -> None:
+        """Hand over one more job, or several that run at the same time."""
         half = self._folder / "half"
-        half.write_bytes(pickle.dumps(job))
+        half.write_bytes(pickle.dumps(jobs))
         half.rename(self._folder / f"job-{self._jobs}")
         self._jobs += 1
 
@@ -191,19 +197,29 @@ def _name(process: psutil.Process) -> str:
         return ""
 
 
-def run(job: Job, folder: Path, number: int) -> None:
-    """Run a job in this process, and write down how it ended."""
-    spark = session(job.master, **job.settings)
-    frame = open_stream(spark, job.source, limit=job.limit)
-    (folder / f"ready-{number}").touch()
+def run(jobs: Sequence[Job], ready: Path) -> None:
+    """Run jobs at the same time in this process's session, each to its end; raise the first error."""
+    frames = [open_stream(session(job.master, **job.settings), job.source, limit=job.limit) for job in jobs]
+    ready.touch()
+    queries = [_start(job, frame) for job, frame in zip(jobs, frames, strict=True)]
+    errors = []
+    for query in queries:
+        try:
+            query.awaitTermination()
+        except PySparkException as failed:
+            errors.append(failed)
+    if errors:
+        raise errors[0]
+
+
+def _start(job: Job, frame: DataFrame) -> StreamingQuery:
     while job.gate is not None and not job.gate.exists():
         time.sleep(0.002)
     writer = frame.writeStream.trigger(availableNow=True)
     if job.heal:
-        query = job.function.start(writer, str(job.checkpoint))  # type: ignore[attr-defined]  # as every sink of ours can
-    else:
-        query = writer.foreachBatch(job.function).option("checkpointLocation", str(job.checkpoint)).start()
-    query.awaitTermination()
+        query: StreamingQuery = job.function.start(writer, str(job.checkpoint))  # type: ignore[attr-defined]  # a sink's
+        return query
+    return writer.foreachBatch(job.function).option("checkpointLocation", str(job.checkpoint)).start()
 
 
 def serve(folder: Path) -> int:
@@ -215,7 +231,7 @@ def serve(folder: Path) -> int:
                 return 0
             time.sleep(0.005)
         try:
-            run(pickle.loads(job.read_bytes()), folder, number)  # noqa: S301 - written by Driver
+            run(pickle.loads(job.read_bytes()), folder / f"ready-{number}")  # noqa: S301 - written by Driver
         except (PySparkException, ForeachOnceError) as failed:
             error = str(failed)
             traceback.print_exc()

@@ -41,6 +41,14 @@ class Faults:
             time.sleep(0.005)
         return process
 
+    def wait_for_all(self, point: Point, count: int, is_alive: Callable[[], bool] = lambda: True) -> None:
+        """Wait until so many threads stand at a point that holds everybody."""
+        deadline = time.monotonic() + PATIENCE
+        while (found := len(list(self.folder.glob(f"{point}.met-*")))) < count:
+            if time.monotonic() > deadline or not is_alive():
+                raise AssertionError(f"{found} of {count} came to {point}")
+            time.sleep(0.005)
+
     def release(self, point: Point) -> None:
         """Let what stands at the point go on."""
         self._met(point).unlink()
