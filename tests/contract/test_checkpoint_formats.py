@@ -29,7 +29,7 @@ from foreachonce.recovery.diagnosis import diagnose
 from foreachonce.recovery.goal import Goal
 from foreachonce.recovery.past import past_of
 from foreachonce.recovery.rebuild import offsets_before, rebuild
-from foreachonce.recovery.source import lost_records
+from foreachonce.recovery.source import missing_records
 from foreachonce.recovery.state import KeptState, kept_state
 from tests.servers.checkpoints import spark_checkpoints
 from tests.unit.builders import FakeFolder, entry
@@ -206,7 +206,7 @@ def test_kafkas_source_and_what_it_remembers(checkpoints):
     (last,) = entered(folder)
     goal = Goal(last.query_id, last)
     topic, partitions = next(iter(json.loads(last.position.sources["0"].end).items()))
-    lost = list(lost_records(goal, {topic: {int(number): place + 2 for number, place in partitions.items()}}))
+    lost = list(missing_records(goal, {topic: {int(number): place + 2 for number, place in partitions.items()}}))
     assert [(each.first, each.last) for each in lost] == [(place, place + 1) for _, place in sorted(partitions.items())]
     assert rebuild(goal, past_of(goal, [last], folder)).kept == ("sources/0",)
     assert folder.text("sources/0/0").startswith("\0v1\n{")
