@@ -193,7 +193,8 @@ def _sinks_of(sink: Any) -> list[Any]:
 def _check_sinks(sinks: Sequence[Any]) -> None:
     for sink in sinks:
         if not all(hasattr(sink, name) for name in ("ledger", "check", "commit")):
-            raise ConfigurationError(f"exactly_once() takes a sink such as JdbcSink(...), not {type(sink).__name__}.")
+            kind = "type" if isinstance(sink, type) else type(sink).__name__
+            raise ConfigurationError(f"exactly_once() takes a sink such as JdbcSink(...), not {kind}.")
     if not sinks:
         raise ConfigurationError("exactly_once([]) has no sink to write to.")
     places = [(sink.ledger, sink.stream) for sink in sinks]

@@ -1,4 +1,4 @@
-"""What becomes of a batch whose function was begun and never confirmed: a pure function of the intent and the keyword."""
+"""What becomes of a batch whose function was called and never confirmed: a pure function of the intent and the keyword."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ class Confirm:
     why: Decision
 
 
-def settle(begun: Intent | None, epoch: Epoch, decision: Decision, on_doubt: OnDoubt) -> Call | Confirm:
+def settle(intent: Intent | None, epoch: Epoch, decision: Decision, on_doubt: OnDoubt) -> Call | Confirm:
     """Decide whether the function is called for ``epoch``.
 
     Args:
-        begun: the newest unconfirmed intent at the epoch's place in the chain, None where there is none.
+        intent: the newest unconfirmed intent at the epoch's place in the chain, None where there is none.
         epoch: the epoch to write.
         decision: why it is to be written.
-        on_doubt: ``"raise"``, ``"rerun"``, or a function that tells for the begun epoch whether its effect is there.
+        on_doubt: ``"raise"``, ``"rerun"``, or a function that says for the intended epoch whether its effect is there.
 
     Raises:
         InDoubt: the keyword is ``"raise"``; or the effect is there and covers other rows than this epoch has.
         ConfigurationError: the probe returned neither True nor False.
     """
-    if begun is None:
+    if intent is None:
         return Call(0, decision)
     if on_doubt == "raise":
-        raise InDoubt(_explain(begun, epoch))
+        raise InDoubt(_explain(intent, epoch))
     if on_doubt == "rerun":
-        return Call(begun.attempt + 1, Decision("in_doubt", "rerun"))
-    if not _ask(on_doubt, begun.entry.epoch):
-        return Call(begun.attempt + 1, Decision("in_doubt", "probe: the effect was not there"))
-    if not epoch.position.same_as(begun.entry.position):
+        return Call(intent.attempt + 1, Decision("in_doubt", "rerun"))
+    if not _ask(on_doubt, intent.entry.epoch):
+        return Call(intent.attempt + 1, Decision("in_doubt", "probe: the effect was not there"))
+    if not epoch.position.same_as(intent.entry.position):
         raise InDoubt(
-            f"{_what(begun, epoch)} The probe says that its effect is there; but the batch now holds other rows "
-            f"({_span(epoch)} where it was begun with {_span(begun.entry.epoch)}), so neither a call nor a confirmation "
-            "would be right. Put back the checkpoint that the batch was begun with."
+            f"{_what(intent, epoch)} The probe says that its effect is there; but the batch now holds other rows "
+            f"({_span(epoch)} where the call had {_span(intent.entry.epoch)}), so neither a call nor a confirmation "
+            "would be right. Put back the checkpoint that the call had."
         )
     return Confirm(Decision("in_doubt", "probe: the effect was there"))
 
@@ -69,20 +69,20 @@ def _ask(probe: Probe, epoch: Epoch) -> bool:
     return answer
 
 
-def _what(begun: Intent, epoch: Epoch) -> str:
-    entry = begun.entry
+def _what(intent: Intent, epoch: Epoch) -> str:
+    entry = intent.entry
     return (
-        f"stream {epoch.stream!r}: batch {entry.batch_id} of query {entry.query_id} is in doubt: run {entry.run_id} began "
-        f"it at {entry.time:%F %T} UTC (attempt {begun.attempt}), and nothing tells whether it finished."
+        f"stream {epoch.stream!r}: batch {entry.batch_id} of query {entry.query_id} is in doubt: run {entry.run_id} called "
+        f"its function at {entry.time:%F %T} UTC (attempt {intent.attempt}), and nothing shows whether it finished."
     )
 
 
-def _explain(begun: Intent, epoch: Epoch) -> str:
-    intended = begun.entry.epoch
+def _explain(intent: Intent, epoch: Epoch) -> str:
+    intended = intent.entry.epoch
     return (
-        f"{_what(begun, epoch)} The function was not called again.\n"
+        f"{_what(intent, epoch)} The function was not called again.\n"
         f"  offsets {_span(intended)}, idempotency key {intended.idempotency_key}\n"
-        '  To mend it, look whether the batch\'s effect is there. If it is not, start once with in_doubt="rerun";\n'
+        '  To settle it, look whether the batch\'s effect is there. If it is not, start once with in_doubt="rerun";\n'
         "  if it is, start once with in_doubt=lambda epoch: True. The ledger records which."
     )
 

@@ -1,38 +1,38 @@
 """Every error that foreachonce raises, under one root.
 
-Each message names the keyword, table or stream it is about, what was found, and what to do. No message holds a password:
-texts that come from a driver pass through :func:`foreachonce.sql.url.scrub` first.
+A message names the keyword, table or stream, then what was found, then what to do. No message holds a password: the texts of
+client libraries pass through :mod:`foreachonce.secrets` first.
 """
 
 from __future__ import annotations
 
 
 class ForeachOnceError(Exception):
-    """The root: ``except ForeachOnceError`` catches whatever this library refuses to do."""
+    """The root: ``except ForeachOnceError`` catches every error of this library."""
 
 
 class ConfigurationError(ForeachOnceError, ValueError):
     """A keyword of a sink or decorator is missing, unknown or out of range; raised when the object is made.
 
-    Or ``mode="overwrite"`` meets a query whose batches are parts of its result, Spark's Python workers lack this library, a
-    Delta table's path holds other files, its schema is not there, or a merge's condition is none; raised by a batch, which
-    was not written.
+    A batch raises it too, and is not written, where only then it shows: ``mode="overwrite"`` and a query whose batches are
+    parts of its result, Python workers of Spark that lack this library, a Delta table's path that holds other files, a
+    missing schema, or a merge's condition that Spark does not take.
     """
 
 
 class EpochError(ForeachOnceError):
-    """The epoch cannot be told from Spark: not inside foreachBatch, a streaming frame, or an unreadable checkpoint."""
+    """Spark does not tell the epoch: not inside foreachBatch, a streaming frame, or an unreadable checkpoint."""
 
 
 class FrameError(ForeachOnceError):
     """The frame does not fit the table: a column is missing, unknown to the table, or of a type that loses values.
 
-    Or one of its rows says what cannot be done: a change that is not known.
+    Or one of its rows holds an unknown kind of change.
     """
 
 
 class DuplicateKeys(FrameError):
-    """A batch to be merged holds a key more than once, and nothing says which row wins."""
+    """A batch to be merged holds a key more than once, and no ``order_by=`` decides which row wins."""
 
 
 class Mismatch(ForeachOnceError):
@@ -40,7 +40,7 @@ class Mismatch(ForeachOnceError):
 
 
 class LedgerError(ForeachOnceError):
-    """The ledger cannot be used: it is damaged, of a newer foreachonce, or there is none and none can be made."""
+    """The ledger cannot be used: it is damaged, of a newer foreachonce, or missing and cannot be made."""
 
 
 class SinkUnavailable(ForeachOnceError):
@@ -48,7 +48,7 @@ class SinkUnavailable(ForeachOnceError):
 
 
 class WriteFailed(ForeachOnceError):
-    """The sink refused a statement: a value, a constraint, a right that is missing.
+    """The sink refused a statement: a value, a constraint, a missing privilege.
 
     The transaction was rolled back: neither rows nor an entry were written.
     """
@@ -59,15 +59,15 @@ class Conflict(ForeachOnceError):
 
 
 class Fenced(ForeachOnceError):
-    """A newer run has taken the stream over. This run has written nothing since, and must not go on."""
+    """A newer run has taken the stream over. This run has written nothing since, and must stop."""
 
 
 class InDoubt(ForeachOnceError):
-    """A function was begun for the epoch and nothing tells whether it finished; it was not called again."""
+    """A function was called for the epoch and nothing shows whether it finished; it was not called again."""
 
 
 class StateLost(ForeachOnceError):
-    """The query keeps state, and the checkpoint that is to be mended does not hold the state that it has to go on with."""
+    """The query keeps state, and the checkpoint to repair does not hold the state that the query needs."""
 
 
 class Expired(ForeachOnceError):
@@ -77,6 +77,6 @@ class Expired(ForeachOnceError):
 class CommitInDoubt(ForeachOnceError):
     """The connection or the Spark job was lost while the batch was written, and the ledger has no entry.
 
-    The rows and the entry are both there, or neither is. A Spark job that failed for a reason of its own, such as an error
-    in a user-defined function, is named in the message.
+    The rows and the entry are both there, or neither is. The message names a Spark job that failed for a reason of its own,
+    such as an error in a user-defined function.
     """

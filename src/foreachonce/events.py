@@ -1,7 +1,7 @@
 """What became of one epoch in one sink, as one event. Pure.
 
-An epoch gives exactly one event for each sink that it reached, also where it raised. The runner measures it
-(:mod:`foreachonce.report`); the log and the observers (:mod:`foreachonce.observe`) hear of it.
+An epoch gives exactly one event for each sink that it reached, also where it raised. :mod:`foreachonce.observe` publishes
+it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class Event:
     """One epoch in one sink.
 
     Args:
-        stream: the stream's name; None where the batch could not be told from Spark and the sink has no name of its own.
+        stream: the stream's name; None where the batch could not be resolved and the sink has no name of its own.
         outcome: ``"written"``; ``"skipped"``, a replay; ``"refused"``, by :class:`~foreachonce.Mismatch`; ``"fenced"``, by
             :class:`~foreachonce.Fenced`; ``"failed"``, by any other error.
         batch_id: Spark's batch id.
-        query_id, run_id: Spark's; None where the batch could not be told from Spark.
+        query_id, run_id: Spark's; None where the batch could not be resolved.
         seq: the place of the batch's entry in the stream's chain; None where nothing was written.
         rows: how many rows the entry counts: of a replay those that had been written before. None where nothing was written,
-            and for a function, which does not tell.
+            and for a function, whose rows nobody counts.
         seconds: how long each step took that was reached, and ``"total"``: see :data:`Step`. The user's function is part of
             ``"check"``; where no transaction covers it, of ``"commit"``. ``"resolve"`` is shared by the sinks of one batch.
         behind: by Spark's source id, at most how many records the source had beyond the batch's end when Spark planned the
@@ -105,7 +105,7 @@ class Stopwatch:
             self._steps[name] = self._steps.get(name, 0.0) + perf_counter() - start
 
     def again(self) -> Stopwatch:
-        """Another one, on which just the steps so far have passed."""
+        """A copy, which goes on from the steps so far."""
         other = Stopwatch()
         other._steps = dict(self._steps)
         other._start -= sum(self._steps.values())

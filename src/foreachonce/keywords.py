@@ -1,4 +1,4 @@
-"""Checks of keywords that sinks share; each error names the keyword, what was found and what is allowed. Pure."""
+"""Checks of keywords that sinks share. An error names the keyword, the value and what is allowed. Pure."""
 
 from __future__ import annotations
 

@@ -109,12 +109,12 @@ class Position:
     @property
     def starts(self) -> str:
         """The start offsets, a line ``id:offset`` for each source, as in Spark's offset log v2; ``-`` for none."""
-        return _lines({source: span.start for source, span in self.sources.items()})
+        return "\n".join([f"{source}:{span.start or VOID}" for source, span in self.sources.items()])
 
     @property
     def ends(self) -> str:
         """The end offsets, in the form of :attr:`starts`."""
-        return _lines({source: span.end for source, span in self.sources.items()})
+        return "\n".join([f"{source}:{span.end or VOID}" for source, span in self.sources.items()])
 
     @property
     def source_log(self) -> str | None:
@@ -170,13 +170,13 @@ def _canonical(lines: tuple[str, ...]) -> list[str]:
     return sorted(json.dumps(json.loads(line), sort_keys=True) for line in lines)
 
 
-def _lines(offsets: Mapping[str, str | None]) -> str:
-    return "\n".join(f"{source}:{VOID if offset is None else offset}" for source, offset in offsets.items())
-
-
 def _parse(lines: str) -> dict[str, str | None]:
-    pairs = (line.split(":", 1) for line in lines.split("\n") if line)
-    return {source: None if offset == VOID else offset for source, offset in pairs}
+    offsets: dict[str, str | None] = {}
+    for line in lines.split("\n"):
+        if line:
+            source, offset = line.split(":", 1)
+            offsets[source] = None if offset == VOID else offset
+    return offsets
 
 
 def order(offset: str | None, other: str | None) -> Order:

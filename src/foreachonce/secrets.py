@@ -1,4 +1,4 @@
-"""Secrets taken out of texts that somebody else wrote. Pure."""
+"""Take secrets out of texts that others wrote. Pure."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 
 def scrub_texts(text: str, secrets: Sequence[str]) -> str:
-    """Take texts out of another, in whatever way they are encoded there."""
+    """Replace secrets in a text, in whatever way they are encoded there."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = re.sub("".join(_forms(character) for character in secret), "***", text)
     return text.strip()
 
 
 def hide_credentials(text: str) -> str:
-    """Take what looks like a password out of a text of which nobody knows the secrets.
+    """Replace what looks like a password in a text whose secrets are unknown.
 
-    That is what stands between a user's name and ``@`` in an address, and behind ``password=``.
+    That is what comes between a user's name and ``@`` in an address, and after ``password=``.
     """
     text = re.sub(r"(://[^\s:/@]*:)\S*@", r"\1***@", text)
     return re.sub(r"(?i)(password=)[^\s&;,]+", r"\1***", text)
