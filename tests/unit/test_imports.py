@@ -18,7 +18,20 @@ MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in R
 WINGS = ("sql", "delta", "kafka")
 # From the bottom to the top: a module imports those of its own layer and of the layers below.
 LAYERS = (
-    ("errors", "secrets", "keywords", "polling", "position", "epoch", "entry", "events", "faults", "decide", "doubt", "chain"),
+    (
+        "errors",
+        "secrets",
+        "keywords",
+        "polling",
+        "position",
+        "epoch",
+        "entry",
+        "events",
+        "faults",
+        "decide",
+        "doubt",
+        "chain",
+    ),
     ("ledger", "sink", "address", "checkpoint/", "observe/"),
     ("recovery/",),
     ("spark/",),
@@ -65,8 +78,17 @@ def imported(module: str) -> frozenset[str]:
 @cache
 def own(module: str) -> frozenset[str]:
     """The modules of the library that a module imports."""
-    paths = {name.removeprefix("foreachonce").lstrip(".").replace(".", "/") for name in imported(module) if is_own(name)}
-    return frozenset({path if path in MODULES else f"{path}/__init__".lstrip("/") for path in paths} & {*MODULES} - {module})
+    names = {name.removeprefix("foreachonce").lstrip(".").replace(".", "/") for name in imported(module) if is_own(name)}
+    # A package is imported for what its __init__ holds only if no module of it is.
+    packages = {
+        f"{name}/__init__".lstrip("/") for name in names if not any(f"{name}/{each}" in names for each in inside(name))
+    }
+    return frozenset((names | packages) & {*MODULES} - {module})
+
+
+def inside(package: str) -> list[str]:
+    """The names of a package's modules."""
+    return [module.rpartition("/")[2] for module in MODULES if module.rpartition("/")[0] == package]
 
 
 def is_own(name: str) -> bool:

@@ -17,8 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 from prometheus_client import CollectorRegistry
 
-from foreachonce.events import OUTCOMES, Event
-from foreachonce.observe import BUCKETS
+from foreachonce.events import BUCKETS, OUTCOMES, Event
 from foreachonce.observe.opentelemetry import OpenTelemetryObserver
 from foreachonce.observe.prometheus import PrometheusObserver
 

@@ -20,9 +20,6 @@ log = logging.getLogger("foreachonce")
 
 Observer = Callable[[Event], object]
 
-# The bounds of histograms, in seconds: from a look at a ledger that is near to a batch that takes minutes.
-BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-
 _LEVELS: Mapping[Outcome, int] = {
     "written": logging.INFO,
     "skipped": logging.INFO,

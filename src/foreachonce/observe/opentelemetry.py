@@ -11,8 +11,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Status, StatusCode, TracerProvider
 
-from foreachonce.events import OUTCOMES, Event
-from foreachonce.observe import BUCKETS
+from foreachonce.events import BUCKETS, OUTCOMES, Event
 
 NAME = "foreachonce"
 

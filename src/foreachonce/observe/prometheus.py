@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from foreachonce.events import OUTCOMES, Event
-from foreachonce.observe import BUCKETS
+from foreachonce.events import BUCKETS, OUTCOMES, Event
 
 
 class Metrics(NamedTuple):
