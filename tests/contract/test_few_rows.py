@@ -6,7 +6,7 @@ import pytest
 
 from foreachonce import JdbcSink, exactly_once
 from foreachonce.spark import frames
-from foreachonce.sql import sink as jdbc
+from foreachonce.sql import paths
 from foreachonce.testing.spark import state_store
 
 
@@ -19,7 +19,7 @@ def tasks(monkeypatch):
         seen.append(frame)
         return frames.run_tasks(frame, task)
 
-    monkeypatch.setattr(jdbc, "run_tasks", run_tasks)
+    monkeypatch.setattr(paths, "run_tasks", run_tasks)
     return seen
 
 

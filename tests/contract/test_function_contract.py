@@ -63,8 +63,8 @@ def test_batch_in_doubt_is_run_again_where_the_user_says_so(stream, url, effects
     stream.run(exactly_once(ledger=url, stream="s", in_doubt="rerun")(effects_without_keys))
     assert (effects.ids(), effects_without_keys.ids()) == ([1, 2], [2])
     view = SqlLedger(url)
-    assert [entry.decision for entry in view.entries("s")] == ["write", "in_doubt=rerun"]
-    told = [(intent.entry.seq, intent.attempt, intent.entry.decision) for intent in view.intents("s")]
+    assert [str(entry.decision) for entry in view.entries("s")] == ["write", "in_doubt=rerun"]
+    told = [(intent.entry.seq, intent.attempt, str(intent.entry.decision)) for intent in view.intents("s")]
     assert told == [(0, 0, "write"), (1, 0, "write"), (1, 1, "in_doubt=rerun")]
 
 
@@ -73,7 +73,7 @@ def test_batch_in_doubt_is_confirmed_where_the_user_says_so(stream, url, effects
     stream.feed([3])
     stream.run(exactly_once(ledger=url, stream="s", in_doubt=lambda epoch: True)(effects))
     assert effects.ids() == [1, 2, 3]
-    decisions = [entry.decision for entry in SqlLedger(url).entries("s")]
+    decisions = [str(entry.decision) for entry in SqlLedger(url).entries("s")]
     assert decisions == ["write", "in_doubt=probe: the effect was there", "write"]
 
 

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from foreachonce import JdbcSink
 from foreachonce.runner import POINTS_AFTER, POINTS_BEFORE
+from foreachonce.sql.paths import DIRECT_POINTS, DRIVER_POINTS, STAGED_POINTS
 from foreachonce.sql.url import parse_url
-from foreachonce.sql.write import DIRECT_POINTS, DRIVER_POINTS, STAGED_POINTS
 from foreachonce.testing.contract import SinkContract
 from foreachonce.testing.writing import WriteContract
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from foreachonce.sql.databases.postgres import Postgres
 from foreachonce.sql.merge import apply, merge
-from foreachonce.sql.table import OP, Rows, Target
+from foreachonce.sql.table import OP, Rows, SqlTarget
 from foreachonce.sql.url import parse_url
 
 ROWS, ROUNDS = 20_000, 5
@@ -32,7 +32,7 @@ def stages(postgres_url):
 
 @pytest.mark.parametrize(("mode", "bring"), [("merge", merge), ("changes", apply)])
 def test_opposite_orders_do_not_deadlock(stages, postgres_url, mode, bring):
-    rows = Rows(Target("t", None, mode, ("id",), op=None if mode == "merge" else "op"), ("id", "v"))
+    rows = Rows(SqlTarget("t", None, mode, ("id",), op=None if mode == "merge" else "op"), ("id", "v"))
     names = rows.columns if mode == "merge" else (*rows.columns, OP)
 
     def write(stage, start: Barrier) -> None:

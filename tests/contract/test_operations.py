@@ -18,7 +18,7 @@ from foreachonce import ConfigurationError, DeltaSink, DeltaTables, JdbcSink, Mi
 from foreachonce.chain import breaks
 from foreachonce.cli.app import app
 from foreachonce.errors import Expired
-from foreachonce.sql import entries as ledger_rows
+from foreachonce.sql import statements
 from foreachonce.testing.contract import refused
 from foreachonce.testing.recovery import start
 from foreachonce.testing.stream import SCHEMA, open_stream
@@ -472,7 +472,7 @@ def test_pruned_ledger_needs_a_copy_of_what_names_the_files(stream, shop, sqlite
     _ = sink.ledger.identity
     with sink.ledger.database.writing(sink.ledger.url) as connection:
         for number in range(150):
-            ledger_rows.append(connection, None, of_files(number, stream="orders"), 1)
+            statements.append_entry(connection, None, of_files(number, stream="orders"), 1)
     checkpoint = str(stream.checkpoint)
     sink.prepare(stream.spark, checkpoint)
     sources = Path(shutil.copytree(stream.checkpoint / "sources", stream.checkpoint.with_name("sources.copy")))

@@ -18,8 +18,8 @@ from foreachonce.cli.app import app
 from foreachonce.recovery.goal import Standing, goal_of
 from foreachonce.recovery.past import past_of
 from foreachonce.recovery.rebuild import rebuild
-from foreachonce.sql.entries import values_of
-from foreachonce.sql.schema import as_text, tables
+from foreachonce.sql.schema import tables
+from foreachonce.sql.statements import as_text, values_of
 
 START = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 

@@ -8,7 +8,7 @@ from foreachonce import ConfigurationError, JdbcSink, Mismatch, exactly_once
 from foreachonce.chain import breaks
 from foreachonce.checkpoint import OffsetLog
 from foreachonce.checkpoint.local import LocalCheckpoint
-from foreachonce.sql import entries as ledger_rows
+from foreachonce.sql import statements
 from tests.unit.builders import line, mend, of_files, pointer
 
 
@@ -24,7 +24,7 @@ def old(sqlite_url) -> JdbcSink:
 def write(sink, *entries):
     with sink.ledger.database.writing(sink.ledger.url) as connection:
         for each in entries:
-            ledger_rows.append(connection, None, each, 1)
+            statements.append_entry(connection, None, each, 1)
 
 
 @pytest.fixture

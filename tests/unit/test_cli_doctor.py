@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from foreachonce import SqlLedger
-from foreachonce.sql import intents
+from foreachonce.sql import statements
 from tests.unit.builders import chain, entry, files, kafka, of_files
 from tests.unit.command import checkpoint_after, files_of, fill, run, told
 
@@ -175,7 +175,7 @@ def test_files_that_are_gone_are_named(sqlite_url, checkpoint, tmp_path):
 def test_call_of_a_function_that_was_begun_keeps_its_place(ledger, sqlite_url, checkpoint):
     begun = entry(300, 400, seq=3, batch_id=3)
     with ledger.database.writing(ledger.url) as connection:
-        intents.append(connection, None, begun, 0)
+        statements.append_intent(connection, None, begun, 0)
     assert ledger.unfinished("s").batch_id == 3
     run("restore", "s", "--ledger", sqlite_url, "--checkpoint", checkpoint)
     assert files_of(checkpoint)["offsets/3"] == begun.offset_log
@@ -186,7 +186,7 @@ def test_call_of_a_function_that_was_begun_keeps_its_place(ledger, sqlite_url, c
 
 def test_call_that_was_confirmed_is_not_begun(ledger):
     with ledger.database.writing(ledger.url) as connection:
-        intents.append(connection, None, CHAIN[2], 0)
+        statements.append_intent(connection, None, CHAIN[2], 0)
     assert ledger.unfinished("s") is None
 
 

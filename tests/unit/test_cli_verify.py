@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from foreachonce.cli.timeline import Proof
 from foreachonce.entry import Decision, Parts
-from foreachonce.sql import intents
+from foreachonce.sql import statements
 from tests.unit.builders import chain, entry
 from tests.unit.command import fill, run, timed, told
 
@@ -88,7 +88,7 @@ def test_rows_that_are_not_told_and_epochs_that_lack_transactions_are_said():
 def test_call_that_was_begun_is_said(sqlite_url):
     view = fill(sqlite_url, *CHAIN)
     with view.database.writing(view.url) as connection:
-        intents.append(connection, None, entry(30, 40, seq=3, batch_id=3), 0)
+        statements.append_intent(connection, None, entry(30, 40, seq=3, batch_id=3), 0)
     assert "Batch 3 of query query-1 was started and is not finished" in run("verify", "s", "--ledger", sqlite_url)
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from foreachonce import Fenced, SqlLedger
 from foreachonce.errors import Conflict
-from foreachonce.sql import entries as ledger_rows
-from foreachonce.sql import fence
-from foreachonce.sql.fence import lock_key
+from foreachonce.sql import statements
+from foreachonce.sql.databases.base import StreamLock
+from foreachonce.sql.schema import tables
 from tests.unit.builders import chain, entry, epoch
 
 
@@ -19,13 +19,13 @@ def view(sqlite_url) -> SqlLedger:
 
 def hold(view: SqlLedger, run_id: str) -> None:
     with view.database.writing(view.url) as connection:
-        fence.hold(connection, view.database, None, view.identity, "s", run_id)
+        statements.hold(connection, view.database, None, view.identity, "s", run_id)
 
 
 def append(view: SqlLedger, *entries) -> None:
     with view.database.writing(view.url) as connection:
         for each in entries:
-            ledger_rows.append(connection, None, each, 1)
+            statements.append_entry(connection, None, each, 1)
 
 
 def test_nobody_holds_a_new_stream(view):
@@ -66,7 +66,7 @@ def test_stream_whose_head_has_moved_is_not_taken(view):
 
 def test_stream_whose_head_moves_while_its_lock_is_waited_for_is_not_taken(view, monkeypatch):
     view.take(epoch(), None)
-    monkeypatch.setattr(fence, "seize", lambda connection, *_: ledger_rows.append(connection, None, entry(), 1))
+    monkeypatch.setattr(statements, "seize", lambda connection, *_: statements.append_entry(connection, None, entry(), 1))
     found = view.take(epoch(run_id="run-2"), None)
     assert (found.is_held, found.head.seq) == (False, 0)
     hold(view, "run-1")
@@ -91,7 +91,8 @@ def test_runs_are_kept_in_order(view):
 
 
 def test_lock_keys_differ_by_ledger_and_stream():
-    keys = {lock_key(ledger, stream) for ledger in ("a", "b") for stream in ("s", "t")}
+    runs = tables(None).runs
+    keys = {StreamLock(ledger, stream, runs).key for ledger in ("a", "b") for stream in ("s", "t")}
     assert len(keys) == 4
     assert all(0 <= key < 2**63 for key in keys)
 

@@ -135,7 +135,7 @@ def test_sink_says_where_it_writes_and_what_it_guarantees():
 
 def test_sink_travels_to_another_process_after_it_was_used(sqlite_url):
     sink = JdbcSink(sqlite_url, table="orders", stream="s", mode="merge", key="id", on_mismatch="write", checkpoint="/cp")
-    assert sink.head(epoch()) == (None, None, False)
+    assert sink.ledger.look(epoch()) == (None, None, False)
     copy = pickle.loads(pickle.dumps(sink))
     assert (str(copy), repr(copy)) == (str(sink), repr(sink))
     assert (copy.stream, copy.on_mismatch, copy.checkpoint) == ("s", "write", "/cp")

@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from foreachonce.errors import CommitInDoubt, Conflict, SinkUnavailable, WriteFailed
-from foreachonce.sql.databases.mariadb_errors import translate, without_values
+from foreachonce.sql.databases.load_data import without_values
+from foreachonce.sql.databases.mariadb import MariaDb
 from foreachonce.sql.url import parse_url
 
 URL = parse_url("mysql://app:hunter2@db/shop")
@@ -29,18 +30,18 @@ URL = parse_url("mysql://app:hunter2@db/shop")
     (pymysql.err.ProgrammingError(1146, "Table 'shop.t' doesn't exist"), WriteFailed),
 ])  # fmt: skip
 def test_error_means(error, expected):
-    assert type(translate(error, URL, lost=CommitInDoubt)) is expected
-    assert type(translate(OperationalError("insert", None, error), URL, lost=CommitInDoubt)) is expected
+    assert type(MariaDb()._translate(error, URL, is_writing=True)) is expected
+    assert type(MariaDb()._translate(OperationalError("insert", None, error), URL, is_writing=True)) is expected
 
 
 def test_reader_that_loses_its_connection_has_written_nothing():
     error = pymysql.err.OperationalError(2013, "Lost connection to MySQL server during query")
-    assert type(translate(error, URL, lost=SinkUnavailable)) is SinkUnavailable
+    assert type(MariaDb()._translate(error, URL, is_writing=False)) is SinkUnavailable
 
 
 def test_neither_values_nor_secrets_are_told():
     error = pymysql.err.IntegrityError(1062, "Duplicate entry 'it's, hunter2' for key 'PRIMARY' of hunter2")
-    text = str(translate(error, URL, lost=CommitInDoubt))
+    text = str(MariaDb()._translate(error, URL, is_writing=True))
     assert "it's" not in text
     assert "hunter2" not in text
     assert "Duplicate entry '…' for key 'PRIMARY'" in text

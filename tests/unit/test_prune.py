@@ -10,8 +10,7 @@ import sqlalchemy as sa
 
 from foreachonce import ConfigurationError, SqlLedger
 from foreachonce.chain import breaks
-from foreachonce.sql import entries as ledger_rows
-from foreachonce.sql import intents
+from foreachonce.sql import statements
 from tests.unit.builders import chain, epoch
 
 COUNT = 250
@@ -26,13 +25,13 @@ def view(sqlite_url) -> SqlLedger:
     now = datetime.now(timezone.utc)
     with view.database.writing(view.url) as connection:
         for entry in entries:
-            ledger_rows.append(connection, None, entry, 1)
-            intents.append(connection, None, entry, 0)
+            statements.append_entry(connection, None, entry, 1)
+            statements.append_intent(connection, None, entry, 0)
             age = timedelta(days=COUNT - entry.seq - 0.5)
             text = (now - age).isoformat(timespec="microseconds")
             change = sa.text("update foreachonce_ledger set committed_at = :text where seq = :seq")
             connection.execute(change, {"text": text, "seq": entry.seq})
-        ledger_rows.append(connection, None, replace(entries[0], stream="t"), 1)
+        statements.append_entry(connection, None, replace(entries[0], stream="t"), 1)
     return view
 
 

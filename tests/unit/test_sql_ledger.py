@@ -17,11 +17,10 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import Connection
 
 from foreachonce import LedgerError, SqlLedger
-from foreachonce.entry import Entry, Found
+from foreachonce.entry import Entry, LedgerState
 from foreachonce.errors import Conflict, SinkUnavailable, WriteFailed
 from foreachonce.position import Position, SourceSpan
-from foreachonce.sql import entries as ledger_rows
-from foreachonce.sql import schema
+from foreachonce.sql import schema, statements
 from foreachonce.sql.databases.sqlite import Sqlite
 from foreachonce.sql.url import parse_url
 from tests.unit.builders import chain, entry, epoch, kafka, line, pointer
@@ -47,13 +46,13 @@ class Place:
         self.prepare()
         with self.writing() as connection:
             for found in entries:
-                ledger_rows.append(connection, None, found, found.rows or 0)
+                statements.append_entry(connection, None, found, found.rows or 0)
 
     def write(self, found: Entry, *, failure: Exception | None = None) -> None:
         """A row of table t and an entry in one transaction, which may fail after both."""
         with self.writing() as connection:
             connection.execute(sa.text("insert into t values (1)"))
-            ledger_rows.append(connection, None, found, 1)
+            statements.append_entry(connection, None, found, 1)
             if failure:
                 raise failure
 
@@ -162,7 +161,7 @@ def test_entry_is_counted_and_timed_when_it_is_appended(place):
     before = datetime.now(timezone.utc)
     place.append(entry(rows=None, time=datetime(2001, 1, 1, tzinfo=timezone.utc)))
     with place.writing() as connection:
-        ledger_rows.append(connection, None, entry(1, 2, seq=1, batch_id=1, rows=None), 17)
+        statements.append_entry(connection, None, entry(1, 2, seq=1, batch_id=1, rows=None), 17)
     found = place.view.head("s")
     assert found.rows == 17
     assert before <= found.time <= datetime.now(timezone.utc)
@@ -222,7 +221,7 @@ def test_of_many_writers_one_appends(place):
 
 def test_new_stream_has_neither_head_nor_entries(place):
     place.append(entry(stream="other"))
-    assert place.view.look(epoch()) == Found(None, None)
+    assert place.view.look(epoch()) == LedgerState(None, None)
     assert place.view.head("s") is None
     assert list(place.view.entries("s")) == []
 
@@ -338,8 +337,8 @@ def test_executor_makes_no_new_file(place, tmp_path):
 def test_has_batch_tells_the_batch_from_its_neighbours(place):
     place.append(*chain(1, 2))
     with place.writing() as connection:
-        assert ledger_rows.has_batch(connection, None, entry(batch_id=1))
-        assert not ledger_rows.has_batch(connection, None, entry(batch_id=2))
+        assert statements.has_batch(connection, None, entry(batch_id=1))
+        assert not statements.has_batch(connection, None, entry(batch_id=2))
 
 
 def test_view_travels_to_another_process(place):

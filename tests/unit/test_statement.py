@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from foreachonce.errors import ConfigurationError
 from foreachonce.sql.databases.sqlite import Sqlite
-from foreachonce.sql.statement import Statement
+from foreachonce.sql.transaction import Statement
 from foreachonce.sql.url import parse_url
 
 

@@ -7,14 +7,13 @@ from dataclasses import replace
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any
 
-from foreachonce.base import BaseSink
+from foreachonce.base import BaseSink, name_of_function, reference
 from foreachonce.doubt import Confirm, OnDoubt, settle
 from foreachonce.entry import Entry
 from foreachonce.faults import Point, fault
-from foreachonce.naming import name_of_function, reference
 from foreachonce.sink import OnMismatch
-from foreachonce.sql import intents
 from foreachonce.sql.ledger import SqlLedger
+from foreachonce.sql.statements import append_intent
 from foreachonce.sql.url import shown
 
 if TYPE_CHECKING:
@@ -73,19 +72,19 @@ class FunctionSink(BaseSink["DataFrame"]):
         return f"exactly_once(ledger={shown(self.ledger.url)!r}, stream={self.stream!r})({name_of_function(self._function)})"
 
     def check(self, frame: DataFrame) -> DataFrame:
-        """Any frame will do."""
+        """A function takes any frame."""
         return frame
 
     def commit(self, work: DataFrame, entry: Entry) -> None:
         """Write the intent, call the function, append the entry."""
-        begun = self.ledger.begun(entry)
-        call = settle(begun, entry.epoch, entry.decision, self._in_doubt)
+        intent = self.ledger.newest_intent(entry)
+        call = settle(intent, entry.epoch, entry.decision, self._in_doubt)
         batch = self.ledger.batch(replace(entry, decision=call.why))
         if not isinstance(call, Confirm):
             with batch.writing() as connection:
-                intents.append(connection, batch.ledger_schema, batch.entry, call.attempt)
+                append_intent(connection, batch.ledger_schema, batch.entry, call.attempt)
             fault("intent-written")
-            # The last moment at which a run that was paused can hear that it was replaced.
+            # The last moment at which a paused run can notice that it was replaced.
             self.ledger.look(entry.epoch)
             self._function(work, entry.batch_id, *([entry.epoch] if self._takes_epoch else []))
             fault("function-called")

@@ -1,4 +1,4 @@
-"""The ledger of a database, from outside a transaction."""
+"""The ledger of a database, as everybody but a batch's own transaction uses it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,25 @@ from foreachonce.entry import Entry, Intent, LedgerState, Run
 from foreachonce.epoch import Epoch
 from foreachonce.errors import CommitInDoubt, ConfigurationError, LedgerError, WriteFailed
 from foreachonce.keywords import texts
-from foreachonce.sql import entries, fence, intents
-from foreachonce.sql.batch import Batch
+from foreachonce.sql import statements
 from foreachonce.sql.databases.base import Database
-from foreachonce.sql.databases.kinds import database_of
+from foreachonce.sql.databases.generic import Generic
+from foreachonce.sql.databases.mariadb import MariaDb
+from foreachonce.sql.databases.postgres import Postgres
+from foreachonce.sql.databases.sqlite import Sqlite
 from foreachonce.sql.schema import LEDGER, create, identity
+from foreachonce.sql.statements import SqlBatch
 from foreachonce.sql.url import parse_url, shown
 
-# Spark's default for how many batches it keeps in a checkpoint, and so can run again.
+_KINDS: dict[str, type[Database]] = {"postgresql": Postgres, "mysql": MariaDb, "sqlite": Sqlite}
+# How many batches Spark keeps in a checkpoint by default, and so can run again.
 MIN_KEPT = 100
-# Seconds between two tries to make the ledger beside another process.
+# Seconds between two tries to create the ledger beside another process.
 _PAUSES = (0.1, 0.3, 1.0)
 
 
 class SqlLedger:
-    """The ledger that a database holds; it is made where there is none.
+    """The ledger in a database; its first use creates it.
 
     Args:
         url: as for :class:`~foreachonce.JdbcSink`.
@@ -44,10 +48,10 @@ class SqlLedger:
         texts(schema=schema)
         self.url = parse_url(url, generic=generic)
         self.schema = schema
-        self.database = database_of(self.url, generic=generic, ledger_schema=schema)
+        self.database = Generic(schema) if generic else _KINDS[self.url.get_backend_name()]()
 
     def __eq__(self, other: object) -> bool:
-        """Whether both are the same ledger, whoever logs in."""
+        """Whether both are the same ledger, whatever user they log in as."""
         return isinstance(other, SqlLedger) and self._place == other._place
 
     def __hash__(self) -> int:
@@ -61,14 +65,14 @@ class SqlLedger:
         return f"SqlLedger({shown(self.url)!r}, schema={self.schema!r})"
 
     def exists(self) -> bool:
-        """Whether the database holds a ledger. This alone makes none, and no file."""
+        """Whether the database holds a ledger. Does not create one, nor a file."""
         if self.url.get_backend_name() == "sqlite" and not Path(str(self.url.database)).exists():
             return False
-        return _made(self.database, self.url, self.schema) is not None
+        return _existing(self.database, self.url, self.schema) is not None
 
     @property
     def identity(self) -> str:
-        """The UUID that was made with the ledger."""
+        """The UUID that was created with the ledger."""
         return _identity(self.database, self.url, self.schema)
 
     def look(self, epoch: Epoch) -> LedgerState:
@@ -89,38 +93,38 @@ class SqlLedger:
         """
         identity = self.identity
         with self.database.writing(self.url) as connection:
-            found = self._look(connection, epoch)
-            if found.is_held or found.head != head:
-                return found
-            # Seizing ends another run's transaction, so it is done only where nothing has moved, and then looked again.
-            fence.seize(connection, self.database, self.schema, identity, epoch.stream)
-            found = self._look(connection, epoch)
-            if found.head != head:
-                return found
-            fence.take(connection, self.schema, epoch)
-        return found._replace(is_held=True)
+            state = self._look(connection, epoch)
+            if state.is_held or state.head != head:
+                return state
+            # Seizing ends another run's transaction, so look first, and again once the lock is held.
+            statements.seize(connection, self.database, self.schema, identity, epoch.stream)
+            state = self._look(connection, epoch)
+            if state.head != head:
+                return state
+            statements.take(connection, self.schema, epoch)
+        return state._replace(is_held=True)
 
     def runs(self, stream: str) -> list[Run]:
-        """The runs that have taken the stream over, in order."""
+        """The runs that have taken the stream, in order."""
         _ = self.identity
         with self.database.reading(self.url) as connection:
-            return fence.runs(connection, self.schema, stream)
+            return statements.runs(connection, self.schema, stream)
 
     def intents(self, stream: str) -> list[Intent]:
-        """The calls of a function that were begun for the stream, in order."""
+        """The calls of a function that were started for the stream, in order."""
         _ = self.identity
         with self.database.reading(self.url) as connection:
-            return intents.listed(connection, self.schema, stream)
+            return statements.intents(connection, self.schema, stream)
 
-    def batch(self, entry: Entry) -> Batch:
-        """What every process must know to write the entry's batch here."""
-        return Batch(self.database, self.url, self.schema, self.identity, entry)
+    def batch(self, entry: Entry) -> SqlBatch:
+        """What each process needs to write the entry's batch here."""
+        return SqlBatch(self.database, self.url, self.schema, self.identity, entry)
 
     def prune(self, stream: str, *, keep: int = MIN_KEPT, older_than: timedelta | None = None) -> int:
         """Delete old entries of a stream, and their intents; return how many entries went.
 
-        The newest entries stay, whatever is asked: the head, which the chain goes on from, and as many batches as Spark can
-        run again, 100 by its default (``spark.sql.streaming.minBatchesToRetain``; give ``keep`` at least that).
+        The newest entries always stay: the head, which the chain continues from, and as many batches as Spark can run again,
+        by default 100 (``spark.sql.streaming.minBatchesToRetain``; ``keep`` must be at least that).
 
         Args:
             stream: the stream's name.
@@ -128,7 +132,7 @@ class SqlLedger:
             older_than: delete only what was committed longer ago than this; None deletes all but the newest.
 
         Raises:
-            ConfigurationError: ``keep`` is no whole number or less than 100, ``older_than`` is no ``timedelta`` or is
+            ConfigurationError: ``keep`` is not a whole number or less than 100, ``older_than`` is not a ``timedelta`` or
                 negative, or the stream has no entry here.
         """
         texts(stream=stream)
@@ -136,13 +140,13 @@ class SqlLedger:
         _ = self.identity
         before = None if older_than is None else datetime.now(timezone.utc) - older_than
         with self.database.writing(self.url) as connection:
-            gone = entries.prune(connection, self.schema, stream, keep=keep, before=before)
-        if gone is None:
+            deleted = statements.prune(connection, self.schema, stream, keep=keep, before=before)
+        if deleted is None:
             raise ConfigurationError(
                 f"stream={stream!r} has no entry in the ledger of {shown(self.url)}, so nothing was deleted; streams that "
                 f"have are: {', '.join(map(repr, self.streams())) or 'none'}."
             )
-        return gone
+        return deleted
 
     def append(self, entry: Entry) -> None:
         """Append an entry that has no rows, as the run that holds the stream."""
@@ -151,53 +155,53 @@ class SqlLedger:
             batch.append_entry(connection, 0)
 
     def unfinished(self, stream: str) -> Entry | None:
-        """The entry of a function's call that was begun and has none yet."""
+        """The entry of a function's call that was started and not confirmed."""
         _ = self.identity
         with self.database.reading(self.url) as connection:
-            head = entries.head(connection, self.schema, stream)
-            found = intents.newest(connection, self.schema, stream, 0 if head is None else head.seq + 1)
-        return None if found is None else found.entry
+            head = statements.newest_entry(connection, self.schema, stream)
+            intent = statements.newest_intent(connection, self.schema, stream, 0 if head is None else head.seq + 1)
+        return None if intent is None else intent.entry
 
-    def begun(self, entry: Entry) -> Intent | None:
+    def newest_intent(self, entry: Entry) -> Intent | None:
         """The newest intent at the entry's place in the chain."""
         with self.database.reading(self.url) as connection:
-            return intents.newest(connection, self.schema, entry.stream, entry.seq)
+            return statements.newest_intent(connection, self.schema, entry.stream, entry.seq)
 
     def _look(self, connection: Connection, epoch: Epoch) -> LedgerState:
-        is_held = fence.is_held(connection, self.schema, epoch.stream, epoch.run_id)
-        found = entries.look(connection, self.schema, epoch.stream, epoch.query_id, epoch.batch_id)
-        return found._replace(is_held=is_held)
+        is_held = statements.is_held(connection, self.schema, epoch.stream, epoch.run_id)
+        state = statements.look(connection, self.schema, epoch.stream, epoch.query_id, epoch.batch_id)
+        return state._replace(is_held=is_held)
 
     def streams(self) -> list[str]:
         """The names of all streams."""
         _ = self.identity
         with self.database.reading(self.url) as connection:
-            return entries.streams(connection, self.schema)
+            return statements.streams(connection, self.schema)
 
     def head(self, stream: str) -> Entry | None:
         """The stream's newest entry; None where it has none."""
         _ = self.identity
         with self.database.reading(self.url) as connection:
-            return entries.head(connection, self.schema, stream)
+            return statements.newest_entry(connection, self.schema, stream)
 
     def entries(self, stream: str, *, after: int = -1) -> Iterator[Entry]:
-        """Yield the stream's entries in order of seq, those of a greater seq than ``after``.
+        """Yield the stream's entries with a greater seq than ``after``, in order.
 
-        Between pages no connection is held, and no writer waits.
+        Between pages it holds no connection, so no writer waits for the caller.
         """
         _ = self.identity
         is_over = False
         while not is_over:
             with self.database.reading(self.url) as connection:
-                found = entries.page(connection, self.schema, stream, after)
-            yield from found
-            is_over = len(found) < entries.PAGE
-            after = found[-1].seq if found else after
+                page = statements.page(connection, self.schema, stream, after)
+            yield from page
+            is_over = len(page) < statements.PAGE
+            after = page[-1].seq if page else after
 
 
 def _check_what_stays(keep: object, older_than: object) -> None:
     if not isinstance(keep, int) or isinstance(keep, bool):
-        raise ConfigurationError(f"keep={keep!r} must be a whole number, of the newest entries that stay.")
+        raise ConfigurationError(f"keep={keep!r} must be a whole number of entries.")
     if keep < MIN_KEPT:
         raise ConfigurationError(
             f"keep={keep!r} must be at least {MIN_KEPT}: so many batches can Spark run again after a rollback, and one "
@@ -211,15 +215,15 @@ def _check_what_stays(keep: object, older_than: object) -> None:
 
 @cache
 def _identity(database: Database, url: URL, schema: str | None) -> str:
-    """The ledger's identity, after it was made and its version checked; once in a process.
+    """Check the ledger's version, or create the ledger, and return its identity; once in a process.
 
-    Where nothing but the tables' names keeps two processes apart, whoever comes second is refused, in each driver's own
-    words, and looks again: the other one may be between two of its tables.
+    Where only the tables' names keep two processes apart, the database refuses the second one in each driver's own words;
+    so try again, since the first may still be between two of its tables.
     """
     pauses = iter(_PAUSES)
     while True:
-        if (found := _made(database, url, schema)) is not None:
-            return found
+        if (existing := _existing(database, url, schema)) is not None:
+            return existing
         try:
             with database.writing(url) as connection:
                 return create(connection, database, schema)
@@ -229,6 +233,6 @@ def _identity(database: Database, url: URL, schema: str | None) -> str:
             sleep(pause)
 
 
-def _made(database: Database, url: URL, schema: str | None) -> str | None:
+def _existing(database: Database, url: URL, schema: str | None) -> str | None:
     with database.reading(url) as connection:
         return identity(connection, schema)

@@ -11,18 +11,18 @@
         source_log    text,                      -- JSON: the files of file sources, verbatim
         offset_log    text    not null,          -- the checkpoint's offsets/N, verbatim
         is_stateful   smallint not null,         -- 1 where the query keeps state
-        rows          bigint,                    -- null where a function does not tell
+        rows          bigint,                    -- null for a function
         committed_at  text    not null,          -- UTC, ISO 8601
         sink          text    not null,
         versions      text    not null,
-        decision      text    not null,          -- 'write', or the looser choice that was made
+        decision      text    not null,          -- 'write', or why else
         primary key (stream, seq),
         unique (stream, query_id, batch_id)
     )
 
     create table foreachonce_intents (           -- one row for each call of a function that no transaction covers
         … the ledger's columns up to is_stateful,
-        attempt       bigint  not null,          -- 0, and one more for each call anew of the same seq
+        attempt       bigint  not null,          -- 0, and one more for each new call for the same seq
         begun_at      text    not null,
         sink          text    not null,
         versions      text    not null,
@@ -30,7 +30,7 @@
         primary key (stream, seq, attempt)
     )
 
-    create table foreachonce_runs (              -- who has taken a stream over, in order: the newest may write
+    create table foreachonce_runs (              -- the runs that took a stream, in order; the newest may write
         stream        text    not null,
         token         bigint  not null,          -- 0, 1, 2, …
         run_id        text    not null,
@@ -47,7 +47,6 @@ No row is ever changed.
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from functools import cache
 from typing import NamedTuple
 from uuid import uuid4
@@ -62,10 +61,10 @@ from foreachonce.sql.databases.base import Database
 SCHEMA_VERSION = 2
 LEDGER, INTENTS, RUNS, META = "foreachonce_ledger", "foreachonce_intents", "foreachonce_runs", "foreachonce_meta"
 _Big = sa.BigInteger
-# MariaDB's and MySQL's TEXT ends at 64 KB, and cannot be a key; their usual collations do not tell upper case from lower.
+# MariaDB's and MySQL's TEXT ends at 64 KB and cannot be a key; their usual collations ignore case.
 _Text = sa.Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
 _BinaryKey = mysql.VARCHAR(190, charset="utf8mb4", collation="utf8mb4_bin")
-# But for PostgreSQL and SQLite, databases must know how long a key's text may be.
+# Databases but PostgreSQL and SQLite must know how long a key's text may be.
 _Key = sa.String(255).with_variant(sa.Text(), "postgresql", "sqlite").with_variant(_BinaryKey, "mysql")
 
 
@@ -80,7 +79,7 @@ class Tables(NamedTuple):
 
 @cache
 def tables(schema: str | None) -> Tables:
-    """The tables in ``schema``, or where the connection's default puts them."""
+    """The tables in ``schema``; None is the connection's default."""
     metadata = sa.MetaData(schema=schema)
     ledger = sa.Table(
         LEDGER,
@@ -114,7 +113,7 @@ def tables(schema: str | None) -> Tables:
 
 
 def identity(connection: Connection, schema: str | None) -> str | None:
-    """The ledger's identity, a UUID made with it, after its version was checked; None where there is no ledger.
+    """Check the ledger's version and return its identity, a UUID made with it; None where there is no ledger.
 
     Raises:
         LedgerError: the ledger is of a newer version than this library writes.
@@ -122,10 +121,10 @@ def identity(connection: Connection, schema: str | None) -> str | None:
     meta = tables(schema).meta
     if not sa.inspect(connection).has_table(META, schema=schema):
         return None
-    found = {row.name: row.value for row in connection.execute(sa.select(meta))}
-    if not found:
+    values = {row.name: row.value for row in connection.execute(sa.select(meta))}
+    if not values:
         return None
-    version, made = found.get("schema_version"), found.get("identity")
+    version, made = values.get("schema_version"), values.get("identity")
     if made is None or version is None or not version.isdigit():
         raise LedgerError(f"{META} is damaged: it says schema_version {version!r}, identity {made!r}; restore it.")
     if int(version) != SCHEMA_VERSION:
@@ -137,29 +136,19 @@ def identity(connection: Connection, schema: str | None) -> str | None:
 
 
 def create(connection: Connection, database: Database, schema: str | None) -> str:
-    """Make the ledger, unless another process has just done so, and return its identity."""
+    """Create the ledger, unless another process has just done so, and return its identity."""
     database.lock_schema(connection)
     meta = tables(schema).meta
     meta.metadata.create_all(connection)
-    if (there := identity(connection, schema)) is not None:
-        return there
+    if (existing := identity(connection, schema)) is not None:
+        return existing
     values = {"schema_version": str(SCHEMA_VERSION), "identity": str(uuid4())}
     connection.execute(sa.insert(meta), [{"name": name, "value": value} for name, value in values.items()])
     return values["identity"]
 
 
-def as_text(time: datetime) -> str:
-    """A time as the tables hold it; such texts sort in order of time."""
-    return time.astimezone(timezone.utc).isoformat(timespec="microseconds")
-
-
-def now() -> str:
-    """The time as the tables hold it."""
-    return as_text(datetime.now(timezone.utc))
-
-
 def check_identity(connection: Connection, schema: str | None, identity: str) -> None:
-    """Refuse to write where the ledger is not the one that the driver has read."""
+    """Refuse to write where an executor sees another ledger than the driver."""
     meta = tables(schema).meta
     found = connection.execute(sa.select(meta.c.value).where(meta.c.name == "identity")).scalar()
     if found != identity:

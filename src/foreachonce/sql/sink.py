@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Literal, get_args
-
-from sqlalchemy.engine import URL
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from foreachonce.base import TransactionSink
 from foreachonce.entry import Entry
@@ -15,28 +11,20 @@ from foreachonce.epoch import Epoch
 from foreachonce.errors import ConfigurationError
 from foreachonce.keywords import flags, names, one_of, texts
 from foreachonce.sink import OnMismatch
-from foreachonce.spark.frames import backticked, fetched, few, partitions, run_tasks
+from foreachonce.spark.frames import backticked
 from foreachonce.spark.resolve import Resolved, refuse_streaming
-from foreachonce.sql import stage
-from foreachonce.sql.batch import Batch
-from foreachonce.sql.databases.base import Database, SqlType
+from foreachonce.sql.databases.base import LoadingDatabase, SqlType
+from foreachonce.sql.databases.generic import Generic
 from foreachonce.sql.ledger import SqlLedger
-from foreachonce.sql.spark_jdbc import SparkJdbc, clear, commit_by_spark
-from foreachonce.sql.statement import Statement
-from foreachonce.sql.table import Mode, Rows, Target, check_target, columns_of
+from foreachonce.sql.paths import PATHS, Path, Work, WritePath
+from foreachonce.sql.spark_jdbc import SparkJdbc, SparkJdbcPath
+from foreachonce.sql.table import Mode, Rows, SqlTarget, TableLoad, check_target, columns_of
 from foreachonce.sql.transaction import Transaction
 from foreachonce.sql.url import shown
-from foreachonce.sql.write import Fetched, Load, Step, direct, finish, staged
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-
-Path = Literal["auto", "driver", "direct", "staged"]
-Work = Sequence[Load | Statement]
-
-# One task carries what at most this many would have computed: merging their partitions costs less than writing the rows
-# twice, into a stage and from there. See docs/decisions/0002-direct-or-staged.md.
-DIRECT_PARTITIONS = 4
+    from pyspark.sql.types import StructType
 
 
 class JdbcSink(TransactionSink["Work"]):
@@ -50,41 +38,39 @@ class JdbcSink(TransactionSink["Work"]):
             any in its ``jdbc:`` form. The password is shown nowhere.
         table: the table's name, without its schema. None where a function of three parameters names tables itself; see
             :func:`~foreachonce.exactly_once`.
-        stream: the pipeline's own name for its output here; it outlives checkpoints. None takes the query's name.
-        mode: ``"append"`` adds rows; ``"merge"`` inserts rows or updates those of the same key; ``"overwrite"`` puts the
-            batch in the place of all rows, for a query of ``outputMode("complete")``; ``"changes"`` applies a stream of
+        stream: the pipeline's own name for its output here, which outlives checkpoints. None takes the query's name.
+        mode: ``"append"`` adds rows; ``"merge"`` inserts rows or updates those of the same key; ``"overwrite"`` replaces
+            all rows with the batch's, for a query of ``outputMode("complete")``; ``"changes"`` applies a stream of
             changes by key.
-        key: merge and changes: the column or columns that tell rows apart; the table needs a unique index on them.
-        order_by: merge and changes, which needs it: where a batch holds a key more than once, the row with the greatest
-            values here wins. Without it such a batch is refused. Rows of one batch are compared, never with the table: a row
-            of a later batch counts also where it is older.
-        skip_unchanged: merge and changes: do not rewrite a row that would be as it is.
-        op: changes only: the column that says what a row does: ``insert``, ``update`` or ``delete``, or what Debezium
-            (``c``, ``r``, ``u``, ``d``) and Delta's change data feed call it. The table does not have it. A deleted row
-            leaves nothing behind, so an older change that comes in a later batch brings it back: the changes of a key must
-            come in their order.
-        create_table: make the table from the first frame where it does not exist; the key becomes its primary key. The
-            empty table stays where the batch is refused afterwards.
+        key: merge and changes: the column or columns that identify a row; the table needs a unique index on them.
+        order_by: merge and changes, which requires it: where a batch holds a key more than once, the row with the greatest
+            values here wins. Without it such a batch is refused. It compares the rows of one batch, never the table's: a
+            late row of a later batch overwrites a newer one.
+        skip_unchanged: merge and changes: do not rewrite a row that would stay as it is.
+        op: changes only: the column that says what a row does: ``insert``, ``update`` or ``delete``, or the names that
+            Debezium (``c``, ``r``, ``u``, ``d``) and Delta's change data feed use. The table does not have it. The changes
+            of a key must come in order: a late change of a later batch overwrites newer rows and can resurrect deleted ones.
+        create_table: create the table from the first frame where it does not exist; the key becomes its primary key. The
+            empty table stays if the batch is refused afterwards.
         schema: the table's schema; None is the connection's default.
         ledger_schema: the schema of ``foreachonce_ledger``; None is the connection's default.
         on_mismatch: what becomes of a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
-            writes it all the same and says so in its entry.
-        heal: let :meth:`start` bring the query's checkpoint to where the ledger says that it has to go on.
-        path: ``"driver"``: the rows come to the driver's memory, which writes them; ``"direct"``: one task carries the batch
-            in one transaction; ``"staged"``: tasks side by side into a staging table, then one statement. ``"auto"`` takes
-            the driver for at most 10,000 rows of what Spark takes for at most 4 MB, or of at most 2,000 records of Kafka;
-            else it chooses by the number of
-            partitions, and stages where Spark does not tell it (Connect, a shuffle under adaptive execution). SQLite takes
-            no ``"staged"``.
+            writes it all the same, and its entry records it.
+        heal: let :meth:`start` repair the query's checkpoint by the ledger first.
+        path: ``"driver"``: the rows come to the driver's memory, which writes them; ``"direct"``: one task writes the batch
+            in one transaction; ``"staged"``: tasks write side by side into a staging table, then one statement moves the
+            rows. ``"auto"`` takes the driver for at most 10,000 rows, if Spark estimates at most 4 MB or Kafka brought at
+            most 2,000 records; else it chooses by the number of partitions, and stages where Spark does not tell it
+            (Connect, a shuffle under adaptive execution). SQLite takes no ``"staged"``.
         checkpoint: the query's ``checkpointLocation``; needed on Spark Connect only.
-        spark_jdbc: the options of Spark's JDBC writer: ``url``, ``driver``, ``user``, ``password`` and others. The rows then
-            go by it, and the rest by statements that all databases have: for a database that the library has no way of its
-            own for. ``url=`` is its address as SQLAlchemy takes it. The options are shown nowhere.
+        spark_jdbc: for a database that the library has no code of its own for: the options of Spark's JDBC writer, such as
+            ``url``, ``driver``, ``user`` and ``password``. That writer brings the rows, portable statements do the rest.
+            ``url=`` is the address as SQLAlchemy takes it. The options are shown nowhere.
 
     Raises:
         ConfigurationError: a keyword is missing, unknown or contradicts another; raised at once, not at the first batch.
-            But for ``mode="overwrite"``, where the sink is the foreachBatch function and the query's output mode is not
-            complete: raised by the first batch of a run, before anything is written. Spark Connect does not tell the mode.
+            One exception: a sink with ``mode="overwrite"`` that is the foreachBatch function of a query whose output mode is
+            not complete raises at the first batch of a run, before it writes. Spark Connect does not tell the mode.
     """
 
     ledger: SqlLedger
@@ -111,62 +97,50 @@ class JdbcSink(TransactionSink["Work"]):
     ) -> None:
         super().__init__(stream=stream, on_mismatch=on_mismatch, heal=heal, checkpoint=checkpoint)
         texts(ledger_schema=ledger_schema)
-        self._spark_jdbc = None if spark_jdbc is None else SparkJdbc(spark_jdbc)
-        self.ledger = SqlLedger(url, schema=ledger_schema, generic=spark_jdbc is not None)
-        self._database: Database = self.ledger.database
+        writer = None if spark_jdbc is None else SparkJdbc(spark_jdbc)
+        self.ledger = SqlLedger(url, schema=ledger_schema, generic=writer is not None)
         one_of("mode", mode, get_args(Mode))
         one_of("path", path, get_args(Path))
         texts(table=table, schema=schema, op=op)
         flags(create_table=create_table, skip_unchanged=skip_unchanged)
         keys, best = names("key", key), names("order_by", order_by)
-        self._target = None if table is None else Target(table, schema, mode, keys, best, skip_unchanged, op)
+        self._target = None if table is None else SqlTarget(table, schema, mode, keys, best, skip_unchanged, op)
         if self._target is not None:
             check_target(self._target)
         elif keys or best or op or skip_unchanged or mode != "append":
             raise ConfigurationError("mode= and its keywords belong to a table=; tx.merge() takes them for its own.")
-        if schema is not None:
-            self._database.check_schema("schema", schema)
-        if ledger_schema is not None:
-            self._database.check_schema("ledger_schema", ledger_schema)
-        if path != "auto" and spark_jdbc is not None:
-            raise ConfigurationError(
-                f"path={path!r} does not go with spark_jdbc=, whose rows are always staged; leave it out."
-            )
-        if path == "staged" and not self._database.is_parallel:
-            raise ConfigurationError("path='staged' needs a database that many tasks can write to; SQLite has one writer.")
-        self._schema, self._create, self._path = schema, create_table, path
+        for keyword, name in (("schema", schema), ("ledger_schema", ledger_schema)):
+            if name is not None:
+                self.ledger.database.check_schema(keyword, name)
+        self._schema, self._create = schema, create_table
+        self._path = _path(path, writer, self.ledger)
+        self._description = f"{shown(self.ledger.url)}, {_what(self._target)}: {self.guarantee}"
         self._accepted_run: str | None = None
+        self._tables: dict[_Wanted, _Table] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what the run has read of its tables: another process reads it itself."""
+        return {**vars(self), "_tables": {}}
 
     @property
     def guarantee(self) -> str:
         """What holds for the rows, in words that a user can check."""
-        return self._database.guarantee
+        return self.ledger.database.guarantee
 
     def __str__(self) -> str:
-        return f"{shown(self.ledger.url)}, {self._what}: {self.guarantee}"
+        return self._description
 
     def __repr__(self) -> str:
         where = f"table={str(self._target)!r}, mode={self._target.mode!r}, " if self._target else ""
         return f"JdbcSink({shown(self.ledger.url)!r}, {where}stream={self.stream!r})"
 
-    @property
-    def _what(self) -> str:
-        if self._target is None:
-            return "tables that a function names"
-        mode, key = self._target.mode, self._target.key
-        how = f"{mode} by ({', '.join(key)})" if key else mode
-        return f"table {self._target}, {how}"
-
     def begin_run(self, epoch: Epoch) -> None:
-        """Drop the staging tables that the stream's earlier runs have left."""
-        if self._spark_jdbc is not None:
-            clear(self._database, self.ledger.url, self.ledger.schema, epoch.stream)
-            return
-        with self._database.writing(self.ledger.url) as connection:
-            stage.clear(connection, self.ledger.schema, epoch.stream)
+        """Drop the staging tables that the stream's earlier runs left, and read the tables anew."""
+        self._tables.clear()
+        self._path.clear(self.ledger.url, self.ledger.schema, epoch.stream)
 
     def check(self, frame: DataFrame) -> Work:
-        """Refuse a frame that the table cannot hold; make the table where it may be made."""
+        """Refuse a frame that the table cannot hold; create the table where that is allowed."""
         if self._target is None:
             raise ConfigurationError(
                 f"{self!r} has no table=: name one, or decorate a function (df, batch_id, tx) that names tables itself."
@@ -183,13 +157,7 @@ class JdbcSink(TransactionSink["Work"]):
 
     def commit(self, work: Work, entry: Entry) -> int:
         """Carry the work out and append the entry, in one transaction."""
-        batch = self.ledger.batch(entry)
-        if self._spark_jdbc is not None:
-            return commit_by_spark(batch, self._spark_jdbc, work)
-        steps = [self._fetched(step, entry.position.records) for step in work]
-        if len(steps) == 1 and isinstance(only := steps[0], Load) and self._is_direct(only.frame):
-            return sum(receipt.rows for receipt in run_tasks(only.frame.coalesce(1), direct(batch, only.rows)))
-        return finish(batch, self._stage(batch, steps))
+        return self._path.write(self.ledger.batch(entry), work)
 
     def accept(self, batch: Resolved) -> None:
         """Refuse an overwrite by batches that are parts of a result: the table would hold the last one. Once a run."""
@@ -205,63 +173,72 @@ class JdbcSink(TransactionSink["Work"]):
             )
         self._accepted_run = batch.query.run_id
 
-    def _fetched(self, step: Load | Statement, records: int | None) -> Load | Statement | Fetched:
-        """The step, with its rows where the driver carries them."""
-        if not isinstance(step, Load) or self._path not in ("auto", "driver"):
-            return step
-        batches = fetched(step.frame) if self._path == "driver" else few(step.frame, records)
-        return step if batches is None else Fetched(step.rows, batches)
-
-    def _stage(self, batch: Batch, work: Sequence[Load | Statement | Fetched]) -> list[Step]:
-        """Stage the rows of every load; return the steps that bring them into place, with the statements between."""
-        loads = [step for step in work if isinstance(step, Load)]
-        stages = iter(stage.open_stages(batch, [load.rows for load in loads]))
-        return [self._stage_one(batch, step, stages) for step in work]
-
-    def _stage_one(self, batch: Batch, step: Load | Statement | Fetched, stages: Iterator[stage.Stage]) -> Step:
-        if isinstance(step, Statement):
-            return lambda connection: step.run(connection, batch.database)
-        if isinstance(step, Fetched):
-            return lambda connection: step.run(connection, batch)
-        place, frame = next(stages), step.frame if self._database.is_parallel else step.frame.coalesce(1)
-        receipts = run_tasks(frame, staged(batch, place))
-        return lambda connection: place.promote(connection, batch, receipts)
-
-    def _load(self, frame: DataFrame, target: Target, create: bool) -> Load:
+    def _load(self, frame: DataFrame, target: SqlTarget, create: bool) -> TableLoad:
         """The frame as the database can load it. Columns go by place: mapInArrow cannot name a column with a dot."""
         refuse_streaming(frame)
         schema = frame.schema
-        columns, is_plain = _checked_columns(self._database, self.ledger.url, target, schema.json(), create)
-        rows, types = Rows(target, tuple(columns)), tuple(columns.values())
-        if is_plain:
-            # One question to the JVM, where a column for each would be three a column.
-            return Load(frame.toDF(*(f"c{place}" for place in range(len(columns)))), rows, types)
-        kinds = {field.name: field.dataType for field in schema.fields}
-        shipped = [self._database.ship(frame[backticked(name)], kinds[name], column) for name, column in columns.items()]
+        wanted = (target, schema.json(), create)
+        table = self._tables.get(wanted)
+        if table is None:
+            table = self._tables[wanted] = self._read_table(schema, target, create)
+        if table.is_plain:
+            # One call to the JVM, where selecting columns makes three for each.
+            return TableLoad(frame.toDF(*table.names), table.rows, table.types)
+        prepared = [
+            self.ledger.database.prepare_column(frame[backticked(name)], schema[name].dataType, column)
+            for name, column in zip(table.rows.columns, table.types, strict=True)
+        ]
         if target.op is not None:
-            shipped.append(frame[backticked(target.op)].cast("string"))
-        return Load(frame.select(*(column.alias(f"c{place}") for place, column in enumerate(shipped))), rows, types)
+            prepared.append(frame[backticked(target.op)].cast("string"))
+        columns = [column.alias(name) for column, name in zip(prepared, table.names, strict=True)]
+        return TableLoad(frame.select(*columns), table.rows, table.types)
 
-    def _is_direct(self, frame: DataFrame) -> bool:
-        if self._path != "auto" or not self._database.is_parallel:
-            return self._path != "staged"
-        count = partitions(frame)
-        return count is not None and count <= DIRECT_PARTITIONS
+    def _read_table(self, schema: StructType, target: SqlTarget, create: bool) -> _Table:
+        """Check the table, or create it; once a run for each schema of frames."""
+        from pyspark.sql import functions as F
+
+        database, any_column = self.ledger.database, F.lit(None)
+        with database.writing(self.ledger.url) as connection:
+            columns = columns_of(connection, database, target, schema, create=create)
+        is_plain = target.op is None and all(
+            database.prepare_column(any_column, schema[name].dataType, column) is any_column
+            for name, column in columns.items()
+        )
+        rows = Rows(target, tuple(columns))
+        names = tuple(f"c{place}" for place in range(len(rows.staged)))
+        return _Table(rows, tuple(columns.values()), names, is_plain)
 
 
-@cache
-def _checked_columns(
-    database: Database, url: URL, target: Target, frame: str, create: bool
-) -> tuple[dict[str, SqlType], bool]:
-    """The table's types for a frame's columns, and whether the frame travels as it is.
+class _Table(NamedTuple):
+    """What a run knows of a table and a schema of frames."""
 
-    Looked up once in a process for each schema of frames.
-    """
-    from pyspark.sql import functions as F
-    from pyspark.sql.types import StructType
+    rows: Rows
+    types: tuple[SqlType, ...]
+    names: tuple[str, ...]
+    """The columns' names in which the rows travel."""
+    is_plain: bool
+    """Whether they travel as they are."""
 
-    schema, any_column = StructType.fromJson(json.loads(frame)), F.lit(None)
-    with database.writing(url) as connection:
-        columns = columns_of(connection, database, target, schema, create=create)
-    shipped = (database.ship(any_column, field.dataType, columns[field.name]) for field in schema if field.name in columns)
-    return columns, target.op is None and all(column is any_column for column in shipped)
+
+_Wanted = tuple[SqlTarget, str, bool]
+
+
+def _path(path: Path, writer: SparkJdbc | None, ledger: SqlLedger) -> WritePath:
+    database = ledger.database
+    if writer is not None and isinstance(database, Generic):
+        if path != "auto":
+            raise ConfigurationError(
+                f"path={path!r} does not go with spark_jdbc=, whose rows are always staged; leave it out."
+            )
+        return SparkJdbcPath(database, writer)
+    assert isinstance(database, LoadingDatabase), "only a generic database has no load of its own"
+    if path == "staged" and not database.is_parallel:
+        raise ConfigurationError("path='staged' needs a database that many tasks can write to; SQLite has one writer.")
+    return PATHS[path](database)
+
+
+def _what(target: SqlTarget | None) -> str:
+    if target is None:
+        return "tables that a function names"
+    how = f"{target.mode} by ({', '.join(target.key)})" if target.key else target.mode
+    return f"table {target}, {how}"

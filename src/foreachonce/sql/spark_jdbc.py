@@ -24,6 +24,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import sqlalchemy as sa
@@ -32,15 +34,23 @@ from sqlalchemy.engine import URL, Connection
 from foreachonce.errors import CommitInDoubt, ConfigurationError, ForeachOnceError, WriteFailed
 from foreachonce.faults import Point
 from foreachonce.secrets import scrub_texts
-from foreachonce.sql.batch import Batch
-from foreachonce.sql.databases.base import Database, SqlType
-from foreachonce.sql.databases.generic import bounded
-from foreachonce.sql.spark_writer import ATTEMPT, MARK, PARTITION, ROWS, save
-from foreachonce.sql.stage import insert, left, new_name
-from foreachonce.sql.statement import Statement
-from foreachonce.sql.table import OP, quoted
-from foreachonce.sql.write import Load, Step, finish
+from foreachonce.spark.frames import job_error
+from foreachonce.sql.databases.base import SqlType
+from foreachonce.sql.databases.generic import Generic, bounded
+from foreachonce.sql.paths import Step, Work, WritePath, finish
+from foreachonce.sql.stage import ATTEMPT, insert, names_of, new_name
+from foreachonce.sql.statements import SqlBatch
+from foreachonce.sql.table import OP, TableLoad, quoted
+from foreachonce.sql.transaction import Statement
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructType
+
+PARTITION, ROWS = "foreachonce_partition", "foreachonce_rows"
+# The partition of a row that every job writes, with rows or without.
+MARK = -1
 GENERIC_POINTS: tuple[Point, ...] = ("rows-staged", "rows-written", "entry-written", "committed")
 # What the library decides itself, and what would let a task leave half of its rows.
 _TAKEN = ("dbtable", "query", "isolationlevel")
@@ -98,10 +108,10 @@ def _secrets(name: str, value: str) -> list[str]:
 class _Stage:
     """The staging table of one load. Its columns go by number: no database folds such names or reserves them."""
 
-    load: Load
+    load: TableLoad
     table: sa.Table
 
-    def promote(self, connection: Connection, batch: Batch) -> int:
+    def promote(self, connection: Connection, database: Generic) -> int:
         """Bring the rows of one attempt of each partition into place; return their number.
 
         Raises:
@@ -119,7 +129,7 @@ class _Stage:
         names = self.load.rows.staged
         named = sa.select(*(columns[f"c{place}"].label(name) for place, name in enumerate(names))).where(is_taken)
         staged = named.subquery("staged")
-        insert(connection, batch, self.load.rows, sa.select(*(staged.c[name] for name in names)))
+        insert(connection, database, self.load.rows, sa.select(*(staged.c[name] for name in names)))
         return sum(rows for _, rows in attempts)
 
     def _attempts(self, connection: Connection) -> list[tuple[int, int]]:
@@ -146,50 +156,64 @@ class _Stage:
         return list(newest.values())
 
 
-def commit_by_spark(batch: Batch, writer: SparkJdbc, work: Sequence[Load | Statement]) -> int:
-    """Stage the rows of every load; carry the work out and append the entry, in one transaction."""
-    with _stages(batch, work) as stages:
-        for stage in stages.values():
-            _write(batch, writer, stage)
-        return finish(batch, [_step(batch, each, stages.get(place)) for place, each in enumerate(work)])
+@dataclass(frozen=True)
+class SparkJdbcPath(WritePath):
+    """Spark's JDBC writer stages every load; the driver then moves the rows by portable statements."""
+
+    database: Generic
+    writer: SparkJdbc
+
+    def write(self, batch: SqlBatch, work: Work) -> int:
+        """See :class:`~foreachonce.sql.paths.WritePath`."""
+        with self._stages(batch, work) as stages:
+            steps: list[Step] = []
+            for place, item in enumerate(work):
+                if isinstance(item, Statement):
+                    steps.append(partial(item.run, database=self.database))
+                else:
+                    self._stage(batch, stages[place])
+                    steps.append(partial(stages[place].promote, database=self.database))
+            return finish(batch, steps)
+
+    def clear(self, url: URL, schema: str | None, stream: str) -> None:
+        """See :class:`~foreachonce.sql.paths.WritePath`."""
+        with self.database.reading(url) as connection:
+            names = names_of(connection, schema, stream)
+        for name in names:
+            self._drop(url, sa.Table(name, sa.MetaData(), schema=schema))
+
+    @contextmanager
+    def _stages(self, batch: SqlBatch, work: Work) -> Iterator[dict[int, _Stage]]:
+        """New staging tables, dropped at the end. Their DDL has its own transactions: in many databases it commits."""
+        stages = {place: _Stage(item, _table(batch, item)) for place, item in enumerate(work) if isinstance(item, TableLoad)}
+        with batch.writing() as connection:
+            for stage in stages.values():
+                stage.table.create(connection)
+        try:
+            yield stages
+        finally:
+            for stage in stages.values():
+                self._drop(batch.url, stage.table)
+
+    def _drop(self, url: URL, table: sa.Table) -> None:
+        # An abandoned task may still have a transaction open on it. Nobody reads it any more, so the next run may drop it.
+        with suppress(ForeachOnceError), self.database.writing(url) as connection, bounded(connection):
+            table.drop(connection, checkfirst=True)
+
+    def _stage(self, batch: SqlBatch, stage: _Stage) -> None:
+        with self.database.reading(batch.url) as connection:
+            table = quoted(connection, stage.table)
+        try:
+            save(stage.load.frame, self.writer.options, table)
+        except CommitInDoubt as error:
+            # Only the staging table has had rows so far.
+            failed = WriteFailed(f"nothing was written: {self.writer.scrub(str(error))}")
+        else:
+            return
+        raise failed
 
 
-def _step(batch: Batch, work: Load | Statement, stage: _Stage | None) -> Step:
-    if isinstance(work, Statement):
-        return lambda connection: work.run(connection, batch.database)
-    assert stage is not None
-    return lambda connection: stage.promote(connection, batch)
-
-
-@contextmanager
-def _stages(batch: Batch, work: Sequence[Load | Statement]) -> Iterator[dict[int, _Stage]]:
-    """New staging tables, dropped at the end. DDL has transactions of its own: in many databases it commits."""
-    stages = {place: _Stage(each, _table(batch, each)) for place, each in enumerate(work) if isinstance(each, Load)}
-    with batch.writing() as connection:
-        for stage in stages.values():
-            stage.table.create(connection)
-    try:
-        yield stages
-    finally:
-        for stage in stages.values():
-            _drop(batch.database, batch.url, stage.table)
-
-
-def clear(database: Database, url: URL, schema: str | None, stream: str) -> None:
-    """Drop the staging tables that earlier runs of the stream have left."""
-    with database.reading(url) as connection:
-        names = left(connection, schema, stream)
-    for name in names:
-        _drop(database, url, sa.Table(name, sa.MetaData(), schema=schema))
-
-
-def _drop(database: Database, url: URL, table: sa.Table) -> None:
-    # An abandoned task may still have a transaction open on it. Nobody reads it any more, so it may stay till the next run.
-    with suppress(ForeachOnceError), database.writing(url) as connection, bounded(connection):
-        table.drop(connection, checkfirst=True)
-
-
-def _table(batch: Batch, load: Load) -> sa.Table:
+def _table(batch: SqlBatch, load: TableLoad) -> sa.Table:
     names, types = load.rows.staged, list(load.types)
     columns = [sa.Column(f"c{place}", each) for place, each in enumerate(_with_op(names, types))]
     tags = [sa.Column(name, sa.BigInteger) for name in (PARTITION, ATTEMPT, ROWS)]
@@ -203,19 +227,71 @@ def _with_op(names: Sequence[str], types: list[SqlType]) -> list[SqlType]:
     return [*types, sa.String(255)] if OP in names else types
 
 
-def _write(batch: Batch, writer: SparkJdbc, stage: _Stage) -> None:
-    with batch.database.reading(batch.url) as connection:
-        table = quoted(connection, stage.table)
+def _parts(values: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(values), _IN):
+        yield values[start : start + _IN]
+
+
+# --- Spark's side ------------------------------------------------------------------------------------------------------
+
+
+def save(frame: DataFrame, options: Mapping[str, str], table: str) -> None:
+    """Append a frame's rows to a table that has its columns and the three of the tags.
+
+    Behind the rows of each attempt comes one more, a receipt: all NULL, and in ``foreachonce_rows``, which is NULL in the
+    others, how many they are. One row more, of the partition ``MARK``, tells that the job has written to this very table:
+    where there is none of its name, Spark makes one.
+
+    Raises:
+        ForeachOnceError: the job failed. The options stand in Spark's own error, which is not chained.
+    """
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
     try:
-        save(stage.load.frame, writer.options, table)
-    except CommitInDoubt as error:
-        # Only the staging table has had rows so far.
-        failed = WriteFailed(f"nothing was written: {writer.scrub(str(error))}")
+        schema = _tagged_schema(frame.schema)
+        tagged = frame.mapInArrow(_tag, schema).union(_mark(frame, schema))
+        tagged.write.format("jdbc").options(**options).option("dbtable", table).mode("append").save()
+    except (PySparkException, Py4JError) as error:
+        failed = job_error(error)
     else:
         return
     raise failed
 
 
-def _parts(values: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(values), _IN):
-        yield values[start : start + _IN]
+def _tagged_schema(schema: StructType) -> StructType:
+    from pyspark.sql.types import LongType, StructField, StructType
+
+    rows = [StructField(field.name, field.dataType) for field in schema.fields]
+    return StructType([*rows, *(StructField(name, LongType()) for name in (PARTITION, ATTEMPT, ROWS))])
+
+
+def _mark(frame: DataFrame, schema: StructType) -> DataFrame:
+    from pyspark.sql import functions as F
+
+    tags = {PARTITION: MARK, ATTEMPT: MARK, ROWS: 0}
+    values = [F.lit(tags.get(field.name)).cast(field.dataType).alias(field.name) for field in schema.fields]
+    return frame.sparkSession.range(0, 1, 1, 1).select(*values)
+
+
+def _tag(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+    from pyspark import TaskContext
+
+    task, count = TaskContext.get(), 0
+    names: list[str] = []
+    types: list[pa.DataType] = []
+    assert task is not None, "Spark runs this in a task"
+    number, attempt = task.partitionId(), task.taskAttemptId()
+
+    def with_tags(columns: list[pa.Array], size: int, rows: int | None) -> pa.RecordBatch:
+        tags = [pa.repeat(pa.scalar(value, pa.int64()), size) for value in (number, attempt, rows)]
+        return pa.RecordBatch.from_arrays([*columns, *tags], names=[*names, PARTITION, ATTEMPT, ROWS])
+
+    for batch in batches:
+        if batch.num_rows:
+            names, types = batch.schema.names, batch.schema.types
+            count += batch.num_rows
+            yield with_tags(batch.columns, batch.num_rows, None)
+    if count:
+        yield with_tags([pa.nulls(1, each) for each in types], 1, count)

@@ -1,4 +1,4 @@
-"""Staging tables: where many tasks write side by side what one transaction then moves into place."""
+"""Staging tables: many tasks write into them side by side, and one transaction moves the rows into their tables."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from sqlalchemy.engine import Connection
 
 from foreachonce.errors import WriteFailed
 from foreachonce.spark.frames import Receipt
-from foreachonce.sql.batch import Batch
+from foreachonce.sql.databases.base import Database, LoadingDatabase
 from foreachonce.sql.merge import apply, merge
+from foreachonce.sql.statements import SqlBatch
 from foreachonce.sql.table import OP, Rows, quoted
 
 ATTEMPT = "foreachonce_attempt"
 PREFIX = "foreachonce_stage_"
-# MariaDB makes columns as wide as the values that they are made of: CHAR alone would have no length.
+# MariaDB makes columns as wide as the values in the query: CHAR alone would have no length.
 _OP_TYPE = sa.Text().with_variant(mysql.CHAR(190), "mysql")
 _BIGGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A staging table for some rows of a batch; rows carry their task's attempt id beside their columns.
+    """A staging table for some rows of a batch; beside its columns each row has its task's attempt id.
 
     Args:
         rows: what is staged.
@@ -48,72 +49,72 @@ class Stage:
         """Its columns, in order."""
         return (*self.rows.staged, ATTEMPT)
 
-    def promote(self, connection: Connection, batch: Batch, receipts: Sequence[Receipt]) -> int:
-        """Move the accepted attempts' rows into the table, empty the stage, and return their number.
+    def promote(self, connection: Connection, database: LoadingDatabase, receipts: Sequence[Receipt]) -> int:
+        """Move the rows of the accepted attempts into their table, empty the stage, and return the number of rows.
 
         Raises:
             WriteFailed: the stage does not hold what the tasks have written.
         """
         expected, table = sum(receipt.rows for receipt in receipts), self.table
         accepted = table.c[ATTEMPT].in_([receipt.attempt for receipt in receipts])
-        found = connection.execute(sa.select(sa.func.count()).select_from(table).where(accepted)).scalar_one()
-        if found != expected:
+        staged = connection.execute(sa.select(sa.func.count()).select_from(table).where(accepted)).scalar_one()
+        if staged != expected:
             raise WriteFailed(
-                f"the staging table {self.name} holds {found} rows of this batch where its tasks wrote {expected}; "
+                f"the staging table {self.name} holds {staged} rows of this batch where its tasks wrote {expected}; "
                 "the server has restarted. Nothing was written."
             )
-        insert(connection, batch, self.rows, sa.select(*(table.c[name] for name in self.rows.staged)).where(accepted))
-        connection.exec_driver_sql(f"{batch.database.empty} {quoted(connection, table)}")
+        insert(connection, database, self.rows, sa.select(*(table.c[name] for name in self.rows.staged)).where(accepted))
+        database.empty_table(connection, quoted(connection, table))
         return expected
 
 
-def insert(connection: Connection, batch: Batch, rows: Rows, source: sa.Select[Any]) -> None:
-    """Bring the rows that ``source`` selects into the table, as its mode says."""
+def insert(connection: Connection, database: Database, rows: Rows, source: sa.Select[Any]) -> None:
+    """Bring the rows that ``source`` selects into their table, as its mode says."""
     mode = rows.target.mode
     if mode == "merge":
-        return merge(connection, batch.database, rows, source)
+        return merge(connection, database, rows, source)
     if mode == "changes":
-        return apply(connection, batch.database, rows, source)
+        return apply(connection, database, rows, source)
     if mode == "overwrite":
         connection.execute(sa.delete(rows.clause))
     connection.execute(sa.insert(rows.clause).from_select(list(rows.columns), source))
     return None
 
 
-def open_stages(batch: Batch, rows: Sequence[Rows]) -> list[Stage]:
-    """A staging table for each of ``rows``; a run makes them once, and every batch empties them when it is committed."""
-    stages = [Stage(each, _name(batch, each, number), batch.ledger_schema) for number, each in enumerate(rows)]
-    if not stages:
-        return []
-    with batch.writing() as connection:
-        for stage in stages:
-            create(connection, stage.rows, stage.table, batch.database.stage_kind, tagged=True)
-    return stages
-
-
-def _name(batch: Batch, rows: Rows, number: int) -> str:
+def open_stage(batch: SqlBatch, database: LoadingDatabase, rows: Rows, place: int) -> Stage:
+    """The staging table for the rows at a place of a batch; a run creates it once, and each commit empties it."""
     # By shape: a function may return other columns from batch to batch.
-    return f"{_prefix(batch.entry.stream)}{batch.entry.run_id[:8]}_{rows.shape}_{number}"
+    name = f"{_prefix(batch.entry.stream)}{batch.entry.run_id[:8]}_{rows.shape}_{place}"
+    stage = Stage(rows, name, batch.ledger_schema)
+    with batch.writing() as connection:
+        database.create_stage(connection, quoted(connection, stage.table), _columns(connection, rows, is_tagged=True))
+    return stage
 
 
-def create(
-    connection: Connection, rows: Rows, stage: sa.TableClause, kind: str, tail: str = "", *, tagged: bool = False
-) -> None:
-    """A table with the target's own types and none of its constraints: CREATE TABLE … AS its columns, no rows."""
+def open_temporary(connection: Connection, database: LoadingDatabase, rows: Rows) -> sa.TableClause:
+    """An empty temporary table for rows; the connection keeps it for its next batch."""
+    stage = sa.table(f"{PREFIX}{rows.shape}", *(sa.column(name) for name in rows.staged))
+    database.create_temporary(connection, quoted(connection, stage), _columns(connection, rows))
+    # Rows of the connection's last batch, or of this transaction's last step.
+    connection.execute(sa.delete(stage))
+    return stage
+
+
+def _columns(connection: Connection, rows: Rows, *, is_tagged: bool = False) -> str:
+    """A query without rows that has the table's own types, and none of its constraints."""
     op = (sa.cast("", _OP_TYPE).label(OP),) if rows.target.mode == "changes" else ()
-    tag = (sa.cast(_BIGGEST, sa.BigInteger).label(ATTEMPT),) if tagged else ()
+    tag = (sa.cast(_BIGGEST, sa.BigInteger).label(ATTEMPT),) if is_tagged else ()
     nothing = sa.select(*rows.clause.c, *op, *tag).where(sa.false())
-    body = nothing.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
-    connection.exec_driver_sql(f"CREATE {kind} TABLE IF NOT EXISTS {quoted(connection, stage)} {tail} AS {body}")
+    return str(nothing.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True}))
 
 
 def clear(connection: Connection, schema: str | None, stream: str) -> None:
-    """Drop every staging table of the stream; the caller has just taken the stream over, so nobody uses them."""
-    for name in left(connection, schema, stream):
+    """Drop all staging tables of the stream; the caller has just taken it over, so nobody uses them."""
+    for name in names_of(connection, schema, stream):
         connection.execute(sa.text(f"DROP TABLE IF EXISTS {quoted(connection, sa.table(name, schema=schema))}"))
 
 
-def left(connection: Connection, schema: str | None, stream: str) -> list[str]:
+def names_of(connection: Connection, schema: str | None, stream: str) -> list[str]:
     """The names of the stream's staging tables."""
     return [name for name in sa.inspect(connection).get_table_names(schema=schema) if name.startswith(_prefix(stream))]
 

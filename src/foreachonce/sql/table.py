@@ -1,9 +1,10 @@
-"""The table that rows go to: made on first use, or compared with the frame before anything is written."""
+"""The table that rows go to: created on first use, or compared with the frame before anything is written."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,24 +15,24 @@ from foreachonce.errors import ConfigurationError, FrameError
 from foreachonce.sql.databases.base import Database, SqlType
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
 
-
 Mode = Literal["append", "merge", "overwrite", "changes"]
-# The column of a stage that holds what a row of a change stream does; no column of a user's is called so.
+# A stage's column for what a row of a change stream does; no user's column has that name.
 OP = "foreachonce_op"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The table a sink writes to, and how.
+@dataclass(frozen=True)
+class SqlTarget:
+    """A table to write to, and how.
 
     Args:
         table, schema: its name.
         mode: what becomes of rows that are there.
-        key: the columns that tell rows apart in a merge or a change stream.
+        key: the columns that identify a row, for a merge or a change stream.
         order_by: columns whose greatest values win where a batch holds a key more than once; never compared with the table.
-        skip_unchanged: leave a row alone that a merge would set to what it is.
+        skip_unchanged: do not rewrite a row that would stay as it is.
         op: change streams only: the frame's column that says what a row does.
     """
 
@@ -46,33 +47,42 @@ class Target:
     def __str__(self) -> str:
         return f"{self.schema}.{self.table}" if self.schema else self.table
 
-    @property
+    @cached_property
     def is_keyed(self) -> bool:
-        """Whether rows go by key, and so through a stage."""
+        """Whether rows are merged by key, and so pass through a stage."""
         return self.mode in ("merge", "changes")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rows:
-    """Where a frame's rows go: a table, and the frame's columns in order."""
+    """Where a frame's rows go: a table, and the frame's columns in order. Properties are computed once a run."""
 
-    target: Target
+    target: SqlTarget
     columns: tuple[str, ...]
 
-    @property
+    @cached_property
     def clause(self) -> sa.TableClause:
         """The table for statements, with just these columns."""
         return sa.table(self.target.table, *(sa.column(name) for name in self.columns), schema=self.target.schema)
 
-    @property
+    @cached_property
+    def staged(self) -> tuple[str, ...]:
+        """The columns of a stage: in a change stream each row also says what it does."""
+        return (*self.columns, OP) if self.target.mode == "changes" else self.columns
+
+    @cached_property
     def shape(self) -> str:
-        """12 hexadecimal digits: frames of other columns, or for another table, need a stage of their own."""
+        """12 hexadecimal digits: other columns, or another table, need another stage."""
         return sha256("/".join([str(self.target), *self.staged]).encode()).hexdigest()[:12]
 
-    @property
-    def staged(self) -> tuple[str, ...]:
-        """The columns as they travel: a change stream's rows bring along what they do."""
-        return (*self.columns, OP) if self.target.mode == "changes" else self.columns
+
+@dataclass(frozen=True, slots=True)
+class TableLoad:
+    """A checked frame in the form in which it travels, the table's columns for its rows, and their types."""
+
+    frame: DataFrame
+    rows: Rows
+    types: tuple[SqlType, ...]
 
 
 def quoted(connection: Connection, table: sa.TableClause) -> str:
@@ -80,8 +90,8 @@ def quoted(connection: Connection, table: sa.TableClause) -> str:
     return connection.dialect.identifier_preparer.format_table(table)
 
 
-def check_target(target: Target) -> None:
-    """Refuse a table's name or keywords that cannot be right.
+def check_target(target: SqlTarget) -> None:
+    """Refuse a bad table name, and keywords that contradict each other.
 
     Raises:
         ConfigurationError: naming the keyword.
@@ -94,10 +104,10 @@ def check_target(target: Target) -> None:
     _check_key_keywords(target)
 
 
-def _check_key_keywords(target: Target) -> None:
+def _check_key_keywords(target: SqlTarget) -> None:
     mode = target.mode
     if target.is_keyed and not target.key:
-        raise ConfigurationError(f"mode={mode!r} into table {target} needs key=, the columns that tell its rows apart.")
+        raise ConfigurationError(f"mode={mode!r} into table {target} needs key=, the columns that identify its rows.")
     if not target.is_keyed and (target.key or target.order_by or target.skip_unchanged):
         raise ConfigurationError(
             f"table {target}: key=, order_by= and skip_unchanged= belong to mode='merge' or 'changes'; mode={mode!r} takes "
@@ -114,9 +124,9 @@ def _check_key_keywords(target: Target) -> None:
 
 
 def columns_of(
-    connection: Connection, database: Database, target: Target, frame: StructType, *, create: bool
+    connection: Connection, database: Database, target: SqlTarget, frame: StructType, *, create: bool
 ) -> dict[str, SqlType]:
-    """The table's types for the frame's columns, after everything was checked.
+    """Check the frame against the table, and return the table's types for the frame's columns.
 
     Raises:
         FrameError: naming the table, the column, what was found and what to do.
@@ -129,10 +139,10 @@ def columns_of(
             raise FrameError(f"table {target} does not exist; create it, or let the sink do it with create_table=True.")
         _create(connection, database, target, frame)
         inspector.clear_cache()
-    found = {column["name"]: column for column in inspector.get_columns(target.table, schema=target.schema)}
-    _check_names(target, frame, found)
+    existing = {column["name"]: column for column in inspector.get_columns(target.table, schema=target.schema)}
+    _check_names(target, frame, existing)
     for field in frame.fields:
-        column: SqlType = found[field.name]["type"]
+        column: SqlType = existing[field.name]["type"]
         if not database.holds(column, field.dataType):
             raise FrameError(
                 f"table {target}: column {field.name!r} is {_sql_name(column, connection)}, which does not hold every value "
@@ -141,10 +151,10 @@ def columns_of(
     if target.is_keyed:
         _check_key(inspector, target)
     database.check_table(connection, target.table, target.schema, frame.fieldNames(), target.key)
-    return {field.name: found[field.name]["type"] for field in frame.fields}
+    return {field.name: existing[field.name]["type"] for field in frame.fields}
 
 
-def _check_frame(target: Target, frame: StructType) -> None:
+def _check_frame(target: SqlTarget, frame: StructType) -> None:
     names = [field.name for field in frame.fields]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not names:
@@ -157,19 +167,19 @@ def _check_frame(target: Target, frame: StructType) -> None:
                 raise FrameError(f"table {target}: {keyword}= names {name!r}, which the frame lacks; it has {_list(names)}.")
 
 
-def _without_op(target: Target, frame: StructType) -> StructType:
+def _without_op(target: SqlTarget, frame: StructType) -> StructType:
     return type(frame)([field for field in frame.fields if field.name != target.op])
 
 
-def _check_names(target: Target, frame: StructType, found: dict[str, Any]) -> None:
+def _check_names(target: SqlTarget, frame: StructType, existing: dict[str, Any]) -> None:
     names = frame.fieldNames()
-    extra = [name for name in names if name not in found]
+    extra = [name for name in names if name not in existing]
     if extra:
         raise FrameError(
-            f"table {target}: the frame's column {extra[0]!r} is not in the table, which has {_list(found)}; "
+            f"table {target}: the frame's column {extra[0]!r} is not in the table, which has {_list(existing)}; "
             "drop or rename it in the frame, or add it to the table."
         )
-    for name, column in found.items():
+    for name, column in existing.items():
         is_filled = column["nullable"] or column.get("default") or column.get("identity") or column.get("computed")
         if name not in names and not (is_filled or column.get("autoincrement") is True):
             raise FrameError(
@@ -178,7 +188,7 @@ def _check_names(target: Target, frame: StructType, found: dict[str, Any]) -> No
             )
 
 
-def _check_key(inspector: sa.Inspector, target: Target) -> None:
+def _check_key(inspector: sa.Inspector, target: SqlTarget) -> None:
     """ON CONFLICT needs a unique index on just the key's columns."""
     table, schema = target.table, target.schema
     primary = inspector.get_pk_constraint(table, schema=schema)["constrained_columns"]
@@ -190,12 +200,12 @@ def _check_key(inspector: sa.Inspector, target: Target) -> None:
     ]
     if not any(set(columns) == set(target.key) for columns in (primary, *unique, *indexes)):
         raise FrameError(
-            f"table {target} has no unique index on key=({_list(target.key)}), so nothing would keep a key single; "
+            f"table {target} has no unique index on key=({_list(target.key)}), which keeps rows of one key from doubling; "
             f"create one: create unique index on {target} ({', '.join(target.key)})."
         )
 
 
-def _create(connection: Connection, database: Database, target: Target, frame: StructType) -> None:
+def _create(connection: Connection, database: Database, target: SqlTarget, frame: StructType) -> None:
     columns = []
     for field in frame.fields:
         column_type = database.column_type(field.dataType)

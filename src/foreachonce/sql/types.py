@@ -1,17 +1,22 @@
-"""How wide Spark's numbers are, and which columns hold them. Pure."""
+"""Which SQL columns hold Spark's numeric types without loss, and what Spark turns into text before it travels."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from pyspark.sql.types import DataType, DecimalType
 
 from foreachonce.sql.databases.base import SqlType
 
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
 INTEGER_BYTES = {"tinyint": 1, "smallint": 2, "int": 4, "bigint": 8}
 _INTEGER_DIGITS = {"tinyint": 3, "smallint": 5, "int": 10, "bigint": 19}
 _TEXT = ("char", "varchar")
 NESTED = ("array", "struct", "map", "variant")
-# How to_json writes nested values: every field, and every microsecond, which its own formats cut to milliseconds.
+# to_json's options: keep fields that are NULL, and microseconds, which its default formats cut to milliseconds.
 JSON_OPTIONS = {
     "ignoreNullFields": "false",
     "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
@@ -55,3 +60,15 @@ def decimal_holds(column: SqlType, data_type: DataType) -> bool:
 def integer_bytes(column: sa.Integer) -> int:
     """How wide a column of integers is, in databases that have two, four and eight bytes."""
     return 2 if isinstance(column, sa.SmallInteger) else 8 if isinstance(column, sa.BigInteger) else 4
+
+
+def nested_as_json(column: Column, data_type: DataType) -> Column:
+    """Nested values as JSON; others as they are."""
+    from pyspark.sql import functions as F
+
+    return F.to_json(column, JSON_OPTIONS) if name_of(data_type) in NESTED else column
+
+
+def exact_as_text(column: Column, data_type: DataType) -> Column:
+    """Nested values as JSON, decimals as plain text; others as they are."""
+    return column.cast("string") if name_of(data_type) == "decimal" else nested_as_json(column, data_type)

@@ -1,4 +1,4 @@
-"""Database addresses as people have them, and the secrets in them. Pure."""
+"""Database addresses, as SQLAlchemy and JDBC write them, and the secrets in them. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from foreachonce.errors import ConfigurationError
 from foreachonce.secrets import scrub_texts
-from foreachonce.sql.connectorj import from_connector
 
 DRIVERS = {
     "postgresql": "postgresql+psycopg",
@@ -21,7 +20,7 @@ DRIVERS = {
     "mariadb": "mysql+pymysql",
 }
 
-# What pgjdbc calls a parameter, and what libpq calls it; None where COPY has no use for it.
+# pgjdbc's names of parameters and libpq's; None where COPY has no use for it.
 # Source: https://jdbc.postgresql.org/documentation/use/ and libpq's "Parameter Key Words".
 PGJDBC = {
     "ApplicationName": "application_name",
@@ -39,21 +38,54 @@ PGJDBC = {
     "loginTimeout": None,
     "socketTimeout": None,
 }
+# The parameters of MySQL's and MariaDB's Connector/J that only concern Java; foreachonce sets its own sessions up.
+# Source: Connector/J's "Configuration Properties", MariaDB Connector/J's "Optional URL parameters".
+_LEFT_OUT = {
+    "allowLoadLocalInfile",
+    "allowLocalInfile",
+    "allowPublicKeyRetrieval",
+    "autoReconnect",
+    "cachePrepStmts",
+    "characterEncoding",
+    "connectionTimeZone",
+    "prepStmtCacheSize",
+    "prepStmtCacheSqlLimit",
+    "rewriteBatchedStatements",
+    "serverTimezone",
+    "socketTimeout",
+    "tcpKeepAlive",
+    "tinyInt1isBit",
+    "useBulkStmts",
+    "useServerPrepStmts",
+    "useUnicode",
+    "zeroDateTimeBehavior",
+}
+# PyMySQL checks the server's certificate where ssl_ca names an authority; else it only encrypts.
+_TLS = {
+    "disable": {},
+    "disabled": {},
+    "preferred": {},
+    "trust": {"ssl_check_hostname": "false"},
+    "required": {"ssl_check_hostname": "false"},
+    "verify-ca": {"ssl_check_hostname": "false"},
+    "verify-full": {"ssl_check_hostname": "true"},
+    "verify-identity": {"ssl_check_hostname": "true"},
+}
 
 
 def parse_url(text: object, *, generic: bool = False) -> URL:
-    """Understand ``postgresql:``, ``postgres:``, ``mysql:``, ``mariadb:`` and ``sqlite:``, and any of them after ``jdbc:``.
+    """Parse an address of ``postgresql:``, ``postgres:``, ``mysql:``, ``mariadb:`` or ``sqlite:``, or any after ``jdbc:``.
 
     Args:
         text: the address.
-        generic: take any other address that SQLAlchemy knows too.
+        generic: accept any other address that SQLAlchemy knows.
 
     Raises:
-        ConfigurationError: not a text, not an address, or of a database that is not supported. Never names the secret.
+        ConfigurationError: it is not a text, not an address, or its database is not supported. Never shows a secret.
     """
     if not isinstance(text, str) or not text:
-        found = "empty" if text == "" else type(text).__name__
-        raise ConfigurationError(f"url= must be a database address such as postgresql://user@host/db, not {found}.")
+        given = "empty" if text == "" else type(text).__name__
+        raise ConfigurationError(f"url= must be a database address such as postgresql://user@host/db, not {given}.")
     is_jdbc = text.startswith("jdbc:")
     plain = _plain(text.removeprefix("jdbc:")) if is_jdbc else text
     try:
@@ -63,8 +95,8 @@ def parse_url(text: object, *, generic: bool = False) -> URL:
         raise ConfigurationError(f"url= is not a database address: {_unreadable(error)}.") from None
     name = url.drivername.split("+")[0]
     if url.password is not None and "@" in f"{url.host}{url.database}":
-        # What follows an @ in the password would be taken for the host, and shown.
-        raise ConfigurationError("url= has a second @: where it is the password's, it must be written as %40.")
+        # The part of the password behind an @ would be taken for the host, and shown.
+        raise ConfigurationError("url= has a second @; if it belongs to the password, write it as %40.")
     if name not in DRIVERS:
         return _of_any(url, name, is_jdbc=is_jdbc, generic=generic)
     url = url.set(drivername=DRIVERS[name])
@@ -127,7 +159,7 @@ def _plain(text: str) -> str:
 def _from_jdbc(url: URL) -> URL:
     query = dict(url.query)
     user, password = query.pop("user", url.username), query.pop("password", url.password)
-    # pgjdbc takes ssl as a wish for TLS with the server's certificate checked.
+    # pgjdbc's ssl means TLS with the server's certificate checked.
     if str(_one(query.pop("ssl", "false"))).lower() == "true":
         query.setdefault("sslmode", "verify-full")
     schema = query.pop("currentSchema", None)
@@ -146,7 +178,41 @@ def _from_jdbc(url: URL) -> URL:
 def _from_connector(url: URL) -> URL:
     query = {name: str(_one(value)) for name, value in url.query.items()}
     user, password = query.pop("user", url.username), query.pop("password", url.password)
-    return url.set(username=user, password=password, query=from_connector(query))
+    return url.set(username=user, password=password, query=_connector_query(query))
+
+
+def _connector_query(query: dict[str, str]) -> dict[str, str]:
+    """PyMySQL's parameters, as SQLAlchemy takes them in an address.
+
+    Raises:
+        ConfigurationError: a parameter has no counterpart; names it, never its value.
+    """
+    given = {name: value for name, value in query.items() if name not in _LEFT_OUT}
+    parameters = _tls(given)
+    milliseconds = given.pop("connectTimeout", "")
+    if milliseconds.isdigit() and milliseconds != "0":
+        parameters["connect_timeout"] = str(max(1, int(milliseconds) // 1000))
+    if given:
+        raise ConfigurationError(
+            f"url= has the JDBC parameter {min(given)!r}, which has no counterpart here; write the address as mysql://…, "
+            "with PyMySQL's parameters."
+        )
+    return parameters
+
+
+def _tls(given: dict[str, str]) -> dict[str, str]:
+    """Take the parameters about TLS out of ``given``."""
+    flags = [given.pop(name, "false").lower() == "true" for name in ("useSSL", "useSsl", "requireSSL")]
+    mode = given.pop("sslMode", "required" if any(flags) else "disabled").lower().replace("_", "-")
+    authority = given.pop("serverSslCert", None)
+    if mode not in _TLS:
+        raise ConfigurationError(f"url= has an sslMode= that is none of {', '.join(_TLS)}.")
+    if mode.startswith("verify") and authority is None:
+        raise ConfigurationError(
+            f"url= has sslMode={mode}, which needs the authority's certificate: write the address as "
+            "mysql://…?ssl_ca=/path/to/ca.pem."
+        )
+    return _TLS[mode] | ({"ssl_ca": authority} if authority is not None and mode.startswith("verify") else {})
 
 
 def _one(value: str | tuple[str, ...] | None) -> str | None:
@@ -154,13 +220,13 @@ def _one(value: str | tuple[str, ...] | None) -> str | None:
 
 
 def shown(url: URL) -> str:
-    """The address as it may be shown: no password, no parameters, no driver's name."""
+    """The address as messages show it: without password, parameters and driver."""
     plain = url.set(drivername=url.drivername.split("+")[0], query={})
     return plain.render_as_string(hide_password=True)
 
 
 def scrub(text: str, url: URL) -> str:
-    """Take the address's secrets out of a text that a driver wrote, in whatever way they are encoded there."""
+    """Remove the address's secrets from a driver's text, however they are encoded there."""
     secrets = [url.password, *(value for key, value in url.query.items() if "password" in key.lower())]
     given = [part for secret in secrets for part in (secret if isinstance(secret, tuple) else (secret,)) if part]
     return scrub_texts(text, given)

@@ -1,13 +1,13 @@
-"""Any database that SQLAlchemy knows, by statements that all of them have; Spark's JDBC writer brings the rows.
+"""Any database that SQLAlchemy knows, by portable statements; Spark's JDBC writer brings the rows.
 
-Nothing here names a dialect. What databases differ in is refused, or left to the user: see ``docs/guarantees.md``.
+Nothing here names a dialect. Where databases differ, this refuses, or leaves it to the user: see ``docs/guarantees.md``.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,19 +19,16 @@ from sqlalchemy.sql.dml import Update, UpdateBase
 from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
 from foreachonce.errors import CommitInDoubt, ConfigurationError, ForeachOnceError, SinkUnavailable, WriteFailed
-from foreachonce.sql.databases.base import Parameters, SqlType
-from foreachonce.sql.databases.connections import connect, engine, once_a_process
+from foreachonce.sql.databases.base import Database, Parameters, SqlType, StreamLock, pooled
 from foreachonce.sql.schema import META, tables
-from foreachonce.sql.ship import nested_as_json
-from foreachonce.sql.types import INTEGER_BYTES, NESTED, decimal_holds, integer_bytes, name_of
+from foreachonce.sql.types import INTEGER_BYTES, NESTED, decimal_holds, integer_bytes, name_of, nested_as_json
 from foreachonce.sql.url import scrub, shown
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyspark.sql import Column
     from pyspark.sql.types import DataType
 
-# No timestamp without a time zone: JDBC's writer takes it through the JVM's zone, where an hour of spring is missing.
+# No timestamp without a time zone: JDBC's writer converts it by the JVM's zone, where an hour of spring is missing.
 _TYPES: dict[str, SqlType] = {
     "tinyint": sa.SmallInteger(),
     "smallint": sa.SmallInteger(),
@@ -51,67 +48,58 @@ _TYPES: dict[str, SqlType] = {
 }
 # How long a run waits for another one's transaction on its stream, where the driver can cancel a statement.
 WAIT_SECONDS = 30.0
-# The errors by which a database refuses a statement; every other one may be a lost connection.
+# The errors by which a database refuses a statement; any other may be a lost connection.
 _REFUSALS = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
 
 
 @dataclass(frozen=True)
-class Generic:
+class Generic(Database):
     """A database through SQLAlchemy's dialect for it.
 
     Args:
-        ledger_schema: where the ledger is: its rows are what is locked.
+        ledger_schema: the ledger's schema; its rows are what is locked.
     """
 
     ledger_schema: str | None
     guarantee: ClassVar[str] = "exactly once and atomic: rows and ledger entry are one transaction, by portable statements"
-    is_parallel: ClassVar[bool] = True
-    stage_kind: ClassVar[str] = ""
-    temporary: ClassVar[str] = ""
-    empties_temporary: ClassVar[bool] = True
-    empty: ClassVar[str] = "DELETE FROM"
-    finds_duplicate_keys: ClassVar[bool] = False
-    locks_in_order: ClassVar[bool] = False
-    table_options: ClassVar[Mapping[str, str]] = {}
 
-    def check_schema(self, keyword: str, schema: str) -> None:
-        """The database will tell."""
+    def make_engine(self, url: URL, *, executor: bool) -> Engine:
+        """With READ COMMITTED where there is that: a statement after a lock must see what was committed meanwhile."""
+        made = pooled(url)
+        levels: Sequence[str] = ()
+        with suppress(NotImplementedError, AttributeError):
+            levels = made.dialect.get_isolation_level_values(None)  # type: ignore[arg-type]
+        return made.execution_options(isolation_level="READ COMMITTED") if "READ COMMITTED" in levels else made
 
-    @contextmanager
-    def reading(self, url: URL) -> Iterator[Connection]:
-        """A connection that reads what is committed."""
-        with _open(url) as connection:
-            try:
-                yield connection
-            except DBAPIError as error:
-                raise _translate(error, url, lost=SinkUnavailable) from None
+    def _words(self, error: BaseException, url: URL) -> str:
+        """The first line: what follows quotes rows."""
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        lines = str(cause).strip().splitlines() or [type(cause).__name__]
+        return re.sub(r"(?i)\b(password|pwd)=[^;&\s]*", r"\1=***", scrub(lines[0], url))
 
-    @contextmanager
-    def writing(self, url: URL, *, executor: bool = False) -> Iterator[Connection]:
-        """A transaction that is committed when the block ends."""
-        with _open(url) as connection:
-            try:
-                with connection.begin():
-                    yield connection
-            except DBAPIError as error:
-                raise _translate(error, url, lost=CommitInDoubt) from None
+    def _translate(self, error: Exception, url: URL, *, is_writing: bool) -> ForeachOnceError:
+        text = f"{shown(url)}: {self._words(error, url)}"
+        if isinstance(error, _REFUSALS) and not error.connection_invalidated:
+            return WriteFailed(f"the database refused it, nothing was written: {text}")
+        lost = CommitInDoubt if is_writing else SinkUnavailable
+        return lost(f"the connection was lost, or the transaction was ended: {text}")
 
     def lock_schema(self, connection: Connection) -> None:
-        """By a row of the ledger; a ledger that is not there yet has none, and who comes second is refused a table."""
+        """By a row of the ledger. A new ledger has none yet; there whoever comes second is refused the table."""
         if sa.inspect(connection).has_table(META, schema=self.ledger_schema):
             meta = tables(self.ledger_schema).meta
             _lock(connection, sa.update(meta).where(meta.c.name == "identity").values(value=meta.c.value))
 
-    def share_lock(self, connection: Connection, key: int, anchor: Update) -> None:
-        """The row's lock is not shared: two transactions of one stream wait for each other."""
-        _lock(connection, anchor)
+    def share_lock(self, connection: Connection, lock: StreamLock) -> None:
+        """By a row's lock, which is not shared: two transactions of one stream wait for each other."""
+        _lock(connection, lock.anchor)
 
-    def seize_lock(self, connection: Connection, key: int, anchor: Update) -> None:
-        """Wait for whoever holds it. No statement that all databases have ends another session."""
-        _lock(connection, anchor)
+    def seize_lock(self, connection: Connection, lock: StreamLock) -> None:
+        """Wait for whoever holds it: no portable statement ends another session."""
+        _lock(connection, lock.anchor)
 
     def execute(self, connection: Connection, statement: TextClause, parameters: Parameters) -> None:
-        """A driver may run what stands behind a semicolon as a statement of its own, a COMMIT too: so none is taken."""
+        """Refuse semicolons: a driver may run what follows as another statement, a COMMIT too."""
         if ";" in statement.text.rstrip().rstrip(";"):
             raise ConfigurationError(
                 "tx.execute() with spark_jdbc= takes one statement, and no semicolon in it: hand over a text with "
@@ -120,7 +108,7 @@ class Generic:
         connection.execute(statement, dict(parameters))
 
     def column_type(self, data_type: DataType) -> SqlType | None:
-        """SQLAlchemy's generic types; what is nested goes as JSON text."""
+        """SQLAlchemy's generic types; nested values are JSON text."""
         if name_of(data_type) == "decimal":
             return sa.Numeric(data_type.precision, data_type.scale)  # type: ignore[attr-defined]
         return _TYPES.get(name_of(data_type))
@@ -129,13 +117,8 @@ class Generic:
         """Most databases must know how long a key's text may be."""
         return sa.String(255) if isinstance(column, sa.Text) else column
 
-    def check_table(
-        self, connection: Connection, table: str, schema: str | None, columns: Sequence[str], key: Sequence[str]
-    ) -> None:
-        """Nothing is known of its tables."""
-
     def holds(self, column: SqlType, data_type: DataType) -> bool:
-        """Only what no database is known to change on the way; CHAR pads a text, and REAL cuts a number."""
+        """Only types that no known database changes values of; CHAR pads a text, and REAL rounds a number."""
         name = name_of(data_type)
         if name in INTEGER_BYTES:
             return _holds_integer(column, data_type)
@@ -152,15 +135,9 @@ class Generic:
         own = {"boolean": sa.Boolean, "binary": sa.LargeBinary, "date": sa.Date}.get(name)
         return own is not None and isinstance(column, own)
 
-    def ship(self, column: Column, data_type: DataType, target: SqlType) -> Column:
-        """JDBC carries scalars; what is nested becomes JSON."""
+    def prepare_column(self, column: Column, data_type: DataType, target: SqlType) -> Column:
+        """JDBC carries scalars; nested values become JSON."""
         return nested_as_json(column, data_type)
-
-    def load(
-        self, connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]
-    ) -> int:
-        """Rows do not come this way: :mod:`foreachonce.sql.spark_jdbc` has them written by Spark."""
-        raise NotImplementedError("rows go by Spark's JDBC writer")
 
     def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> list[UpdateBase]:
         """UPDATE by correlated subqueries, then INSERT … WHERE NOT EXISTS."""
@@ -192,25 +169,6 @@ def _holds_integer(column: SqlType, data_type: DataType) -> bool:
     return decimal_holds(column, data_type)
 
 
-@once_a_process
-def _engine(url: URL) -> Engine:
-    made = engine(url)
-    levels: Sequence[str] = ()
-    with suppress(NotImplementedError, AttributeError):
-        levels = made.dialect.get_isolation_level_values(None)  # type: ignore[arg-type]
-    # A statement after a lock must see what was committed while the lock was waited for.
-    return made.execution_options(isolation_level="READ COMMITTED") if "READ COMMITTED" in levels else made
-
-
-def _open(url: URL) -> Connection:
-    return connect(
-        _engine,
-        url,
-        words=lambda error: _words(error, url),
-        missing=lambda error: f"{shown(url)} needs a Python driver on the Spark driver: {error}",
-    )
-
-
 def _lock(connection: Connection, statement: Update) -> None:
     with bounded(connection):
         connection.execute(statement)
@@ -218,16 +176,16 @@ def _lock(connection: Connection, statement: Update) -> None:
 
 @contextmanager
 def bounded(connection: Connection) -> Iterator[None]:
-    """Let the block's statement wait for other transactions so long and no longer.
+    """Limit how long the block's statement waits for other transactions.
 
     Raises:
-        SinkUnavailable: another transaction was in its way all the time.
+        SinkUnavailable: it waited that long.
     """
     late = threading.Event()
 
     def give_up() -> None:
         late.set()
-        # PEP 249 knows no cancel; psycopg, oracledb and others have it. Without it the server's own limit decides.
+        # PEP 249 has no cancel; psycopg, oracledb and others do. Without it the server's own limit decides.
         cancel = getattr(connection.connection.driver_connection, "cancel", None)
         if cancel is not None:
             cancel()
@@ -247,16 +205,3 @@ def bounded(connection: Connection) -> Iterator[None]:
     finally:
         timer.cancel()
         timer.join()
-
-
-def _translate(error: DBAPIError, url: URL, *, lost: type[CommitInDoubt | SinkUnavailable]) -> ForeachOnceError:
-    text = f"{shown(url)}: {_words(error, url)}"
-    if isinstance(error, _REFUSALS) and not error.connection_invalidated:
-        return WriteFailed(f"the database refused it, nothing was written: {text}")
-    return lost(f"the connection was lost, or the transaction was ended: {text}")
-
-
-def _words(error: DBAPIError, url: URL) -> str:
-    """The first line of the driver's text, without secrets: what follows quotes rows."""
-    lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
-    return re.sub(r"(?i)\b(password|pwd)=[^;&\s]*", r"\1=***", scrub(lines[0], url))

@@ -1,9 +1,9 @@
-"""MariaDB and MySQL, by PyMySQL: rows go by LOAD DATA LOCAL INFILE, out of memory."""
+"""MariaDB and MySQL, through PyMySQL: the session's settings, errors and types."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,16 +11,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.sql.dml import Update, UpdateBase
+from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
-from foreachonce.errors import CommitInDoubt, ConfigurationError, SinkUnavailable
-from foreachonce.sql.databases import load_data, mariadb_table, mariadb_types, named_locks
-from foreachonce.sql.databases.base import Parameters, SqlType
-from foreachonce.sql.databases.connections import connect, engine, once_a_process
-from foreachonce.sql.databases.mariadb_errors import translate, words_of
-from foreachonce.sql.ship import exact_as_text
-from foreachonce.sql.statement import first_word
+from foreachonce.errors import CommitInDoubt, ConfigurationError, Conflict, ForeachOnceError, SinkUnavailable, WriteFailed
+from foreachonce.sql.databases import load_data, named_locks
+from foreachonce.sql.databases.base import LoadingDatabase, Parameters, SqlType, StreamLock, first_word, pooled
+from foreachonce.sql.databases.load_data import without_values
+from foreachonce.sql.types import INTEGER_BYTES, NESTED, decimal_holds, digits, exact_as_text, name_of
 from foreachonce.sql.url import scrub, shown
 
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
     from pyspark.sql.types import DataType
 
-# Any other may commit by itself, or hold what does: CREATE, TRUNCATE, LOCK, CALL, SET, …
+# Any other may commit by itself, or run what does: CREATE, TRUNCATE, LOCK, CALL, SET, …
 _IN_TRANSACTION = ("insert", "update", "delete", "replace", "select", "with", "do", "values")
 _SCHEMA_LOCK = "foreachonce-schema"
 _SCHEMA_SECONDS = 120
@@ -52,21 +50,40 @@ _SESSION = {
     "default_storage_engine": "InnoDB",
     "default_tmp_storage_engine": "InnoDB",
 }
+_SCALARS: dict[str, SqlType] = {
+    "tinyint": mysql.TINYINT(),
+    "smallint": mysql.SMALLINT(),
+    "int": mysql.INTEGER(),
+    "bigint": mysql.BIGINT(),
+    # A FLOAT is shown with six digits: 16777215 comes back as 16777200.
+    "float": mysql.DOUBLE(),
+    "double": mysql.DOUBLE(),
+    "boolean": mysql.TINYINT(display_width=1),
+    "string": mysql.LONGTEXT(),
+    "binary": mysql.LONGBLOB(),
+    "date": sa.Date(),
+    "timestamp": mysql.DATETIME(fsp=6),
+    "timestamp_ntz": mysql.DATETIME(fsp=6),
+}
+_DECIMAL_SCALE = 30
+# The types as the server names them; each is also a class of SQLAlchemy's.
+_TEXTS = (mysql.VARCHAR, mysql.TINYTEXT, sa.Text, mysql.MEDIUMTEXT, mysql.LONGTEXT, sa.JSON)
+_BLOBS = (sa.VARBINARY, sa.BLOB, mysql.TINYBLOB, mysql.MEDIUMBLOB, mysql.LONGBLOB)
+_KEY_LENGTH = 255
+# Source: mysqld_error.h and errmsg.h of both. The server shuts down (1053); a session was ended while it worked (1317, 1927,
+# 3169); packets did not arrive (1152 to 1161); COMMIT itself went wrong (1180); the client's: gone, lost, out of step.
+_LOST = {1053, 1152, 1158, 1159, 1160, 1161, 1180, 1317, 1927, 3169, 4031, 2006, 2013, 2014, 2027, 2055}
+# The table's or a named lock's deadlock, a lock that was waited for too long, and a row that has changed under a snapshot.
+_RACES = {1020, 1205, 1213, 3058}
+# After a deadlock the server has rolled all back: a savepoint that is rolled back to is not there any more.
+_NO_SAVEPOINT = re.compile(r"SAVEPOINT \S+ does not exist")
 
 
 @dataclass(frozen=True)
-class MariaDb:
+class MariaDb(LoadingDatabase):
     """MariaDB 10.11 or later and MySQL 8.0.13 or later, through PyMySQL."""
 
     guarantee: ClassVar[str] = "exactly once and atomic: rows and ledger entry are one MariaDB or MySQL transaction"
-    is_parallel: ClassVar[bool] = True
-    stage_kind: ClassVar[str] = ""
-    temporary: ClassVar[str] = "ENGINE=InnoDB"
-    # The session keeps them until it ends.
-    empties_temporary: ClassVar[bool] = False
-    # TRUNCATE TABLE would commit.
-    empty: ClassVar[str] = "DELETE FROM"
-    finds_duplicate_keys: ClassVar[bool] = False
     locks_in_order: ClassVar[bool] = True
     # Other collations take texts for equal that Spark tells apart.
     table_options: ClassVar[Mapping[str, str]] = {
@@ -75,47 +92,70 @@ class MariaDb:
         "mysql_collate": "utf8mb4_bin",
     }
 
-    def check_schema(self, keyword: str, schema: str) -> None:
-        """A schema is another database of the same server."""
+    def make_engine(self, url: URL, *, executor: bool) -> Engine:
+        """With READ COMMITTED: a statement after a lock must see what was committed while it was waited for."""
+        session = ", ".join(f"{name} = {value}" for name, value in _SESSION.items())
+        arguments: dict[str, object] = {"charset": "utf8mb4", "init_command": f"SET SESSION {session}"}
+        if "local_infile" not in url.query:
+            arguments["local_infile"] = True
+        return pooled(url, isolation_level="READ COMMITTED", connect_args=arguments)
 
-    @contextmanager
-    def reading(self, url: URL) -> Iterator[Connection]:
-        """A connection that reads what is committed, each statement for itself."""
-        with _open(url) as connection:
-            try:
-                yield connection.execution_options(isolation_level="AUTOCOMMIT")
-            except DBAPIError as error:
-                raise translate(error, url, lost=SinkUnavailable) from None
+    def _connect(self, url: URL, *, executor: bool) -> Connection:
+        try:
+            return super()._connect(url, executor=executor)
+        except RuntimeError as error:
+            # PyMySQL, where MySQL's passwords need the package cryptography because there is no TLS.
+            raise SinkUnavailable(f"no connection to {shown(url)}: {scrub(str(error), url)}") from None
 
-    @contextmanager
-    def writing(self, url: URL, *, executor: bool = False) -> Iterator[Connection]:
-        """A transaction that is committed when the block ends; then its named locks are let go."""
-        with _open(url) as connection:
-            import pymysql
+    def _for_reading(self, connection: Connection) -> Connection:
+        return connection.execution_options(isolation_level="AUTOCOMMIT")
 
-            try:
-                with connection.begin():
-                    yield connection
-            except (DBAPIError, pymysql.Error) as error:
-                raise translate(error, url, lost=CommitInDoubt) from None
-            finally:
-                named_locks.release(connection)
+    def _errors(self) -> tuple[type[Exception], ...]:
+        import pymysql
+
+        return (DBAPIError, pymysql.Error)
+
+    def _release(self, connection: Connection) -> None:
+        named_locks.release(connection)
+
+    def _words(self, error: BaseException, url: URL) -> str:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        arguments = cause.args if cause is not None else ()
+        text = str(arguments[1]) if len(arguments) > 1 else str(cause)
+        return scrub(without_values(text), url) or "closed"
+
+    def _missing_driver(self, error: ModuleNotFoundError, url: URL) -> str:
+        return "MariaDB and MySQL need PyMySQL: pip install 'foreachonce[mariadb]'"
+
+    def _translate(self, error: Exception, url: URL, *, is_writing: bool) -> ForeachOnceError:
+        """By the error's number."""
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        code = cause.args[0] if cause is not None and cause.args else 0
+        words = self._words(error, url)
+        text = f"{shown(url)}: {words}"
+        # The driver has no number for a connection that was closed on this side.
+        if code in _LOST or not isinstance(code, int) or code == 0:
+            lost = CommitInDoubt if is_writing else SinkUnavailable
+            return lost(f"the connection was lost: {text}")
+        if code in _RACES or _NO_SAVEPOINT.search(words):
+            return Conflict(f"another transaction was in the way: {text}")
+        return WriteFailed(f"MariaDB or MySQL refused it ({code}), nothing was written: {text}")
 
     def lock_schema(self, connection: Connection) -> None:
-        """DDL commits by itself, so a lock of the session is needed; it is held until the block ends all the same."""
+        """By a lock of the session, since DDL commits by itself; it is held until the block ends all the same."""
         if connection.execute(sa.select(sa.func.get_lock(_SCHEMA_LOCK, _SCHEMA_SECONDS))).scalar() != 1:
             raise SinkUnavailable(f"another process has been making tables for {_SCHEMA_SECONDS} seconds.")
 
-    def share_lock(self, connection: Connection, key: int, anchor: Update) -> None:
-        """A slot of the stream's."""
-        named_locks.share(connection, key)
+    def share_lock(self, connection: Connection, lock: StreamLock) -> None:
+        """By one of the stream's slots."""
+        named_locks.share(connection, lock.key)
 
-    def seize_lock(self, connection: Connection, key: int, anchor: Update) -> None:
-        """The stream's gate; sessions that hold slots are ended."""
-        named_locks.seize(connection, key)
+    def seize_lock(self, connection: Connection, lock: StreamLock) -> None:
+        """By the stream's gate; sessions that hold slots are ended."""
+        named_locks.seize(connection, lock.key)
 
     def execute(self, connection: Connection, statement: TextClause, parameters: Parameters) -> None:
-        """One statement: PyMySQL asks the server to take no more. Whatever commits by itself is refused before it does."""
+        """PyMySQL has the server take one statement only. One that commits by itself is refused before it does."""
         word = first_word(statement.text)
         if word not in _IN_TRANSACTION:
             allowed = ", ".join(_IN_TRANSACTION).upper()
@@ -126,39 +166,65 @@ class MariaDb:
         connection.execute(statement, dict(parameters))
 
     def column_type(self, data_type: DataType) -> SqlType | None:
-        """See mariadb_types."""
-        return mariadb_types.column_type(data_type)
+        """Scalars by name; nested values are JSON."""
+        name = name_of(data_type)
+        if name == "decimal":
+            precision, scale = sum(digits(data_type)), digits(data_type)[1]
+            return None if scale > _DECIMAL_SCALE else mysql.DECIMAL(precision, scale)
+        return mysql.JSON() if name in NESTED else _SCALARS.get(name)
 
     def key_type(self, connection: Connection, column: SqlType) -> SqlType:
-        """Texts of limited length, in the collation that also tells blanks at the end apart, where the server has it."""
-        found = mariadb_types.key_type(column)
-        if not isinstance(found, mysql.VARCHAR):
-            return found
+        """Texts of limited length, in a collation that tells trailing blanks apart, where the server has one."""
+        if isinstance(column, mysql.LONGBLOB):
+            return mysql.VARBINARY(_KEY_LENGTH)
+        if not isinstance(column, mysql.LONGTEXT):
+            return column
         dialect: Any = connection.dialect
         if dialect.is_mariadb:
-            return mysql.VARCHAR(found.length, collation="utf8mb4_nopad_bin")
+            return mysql.VARCHAR(_KEY_LENGTH, collation="utf8mb4_nopad_bin")
         is_new = dialect.server_version_info >= (8, 0, 17)
-        return mysql.VARCHAR(found.length, collation="utf8mb4_0900_bin") if is_new else found
+        return mysql.VARCHAR(_KEY_LENGTH, collation="utf8mb4_0900_bin" if is_new else None)
 
     def check_table(
         self, connection: Connection, table: str, schema: str | None, columns: Sequence[str], key: Sequence[str]
     ) -> None:
-        """See mariadb_table."""
-        mariadb_table.check_table(connection, table, schema, columns, key)
+        """Engine, character sets, collations and indexes; see load_data."""
+        load_data.check_table(connection, table, schema, columns, key)
 
     def holds(self, column: SqlType, data_type: DataType) -> bool:
-        """See mariadb_types."""
-        return mariadb_types.holds(column, data_type)
+        """Whether the column keeps every value that the server takes; the load refuses what is too long."""
+        name = name_of(data_type)
+        if getattr(column, "unsigned", False):
+            return False
+        if name in INTEGER_BYTES or name == "decimal":
+            return _holds_exact(column, data_type)
+        if name in ("float", "double"):
+            # FLOAT(7,2) and DOUBLE(7,2) round.
+            is_rounding = getattr(column, "scale", None) is not None
+            wide = sa.Float if name == "float" else mysql.DOUBLE
+            return isinstance(column, wide) and not is_rounding
+        if name in ("timestamp", "timestamp_ntz"):
+            # A TIMESTAMP ends in 2038, and LOAD DATA turns a NULL into the present time where the column is NOT NULL.
+            return isinstance(column, mysql.DATETIME) and column.fsp == 6
+        if name == "string" or name in NESTED:
+            # CHAR drops trailing blanks; ENUM and SET do not tell upper case from lower.
+            return isinstance(column, _TEXTS)
+        own: dict[str, type | tuple[type, ...]] = {"boolean": mysql.TINYINT, "binary": _BLOBS, "date": sa.Date}
+        return name in own and isinstance(column, own[name])
 
-    def ship(self, column: Column, data_type: DataType, target: SqlType) -> Column:
-        """LOAD DATA reads texts."""
+    def prepare_column(self, column: Column, data_type: DataType, target: SqlType) -> Column:
+        """LOAD DATA reads text."""
         return exact_as_text(column, data_type)
 
     def load(
         self, connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]
     ) -> int:
-        """See load_data."""
+        """LOAD DATA LOCAL INFILE, or INSERTs where the server does not allow it."""
         return load_data.load(connection, table, columns, batches)
+
+    def create_temporary(self, connection: Connection, name: str, query: str) -> None:
+        """The session keeps the table, and its rows, until it ends."""
+        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ENGINE=InnoDB AS {query}")
 
     def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> list[UpdateBase]:
         """INSERT … SELECT … ON DUPLICATE KEY UPDATE. The server itself leaves a row alone that is set to what it is."""
@@ -169,23 +235,12 @@ class MariaDb:
         return [insert.on_duplicate_key_update(changed or {key[0]: table.c[key[0]]})]
 
 
-@once_a_process
-def _engine(url: URL) -> Engine:
-    session = ", ".join(f"{name} = {value}" for name, value in _SESSION.items())
-    arguments = {"charset": "utf8mb4", "init_command": f"SET SESSION {session}"}
-    if "local_infile" not in url.query:
-        arguments["local_infile"] = True  # type: ignore[assignment]
-    return engine(url, isolation_level="READ COMMITTED", connect_args=arguments)
+def _holds_exact(column: SqlType, data_type: DataType) -> bool:
+    if isinstance(column, sa.Integer):
+        return name_of(data_type) in INTEGER_BYTES and INTEGER_BYTES[name_of(data_type)] <= _bytes(column)
+    return decimal_holds(column, data_type)
 
 
-def _open(url: URL) -> Connection:
-    try:
-        return connect(
-            _engine,
-            url,
-            words=lambda error: words_of(error.orig, url),
-            missing=lambda _: "MariaDB and MySQL need PyMySQL: pip install 'foreachonce[mariadb]'",
-        )
-    except RuntimeError as error:
-        # PyMySQL's words where MySQL's passwords need the package cryptography, and TLS does not spare them.
-        raise SinkUnavailable(f"no connection to {shown(url)}: {scrub(str(error), url)}") from None
+def _bytes(column: sa.Integer) -> int:
+    widths = ((mysql.TINYINT, 1), (mysql.MEDIUMINT, 3), (sa.SmallInteger, 2), (sa.BigInteger, 8))
+    return next((width for kind, width in widths if isinstance(column, kind)), 4)

@@ -1,8 +1,8 @@
-"""Locks of a stream that many transactions share and one can take from them; made of GET_LOCK, whose locks are exclusive.
+"""A stream's lock on MariaDB and MySQL, which many transactions share and one can seize; made of exclusive GET_LOCKs.
 
-Each transaction that writes holds one of a fixed number of named locks, its slot; it takes it while it holds the gate. Who
-takes the stream over keeps the gate, so that nobody new comes in, and ends the sessions that hold a slot. The server tells
-anybody who holds a named lock, so this needs no right to see other users' sessions.
+Each transaction that writes holds one of a fixed number of named locks, its slot; it gets it while it holds the gate. A
+take-over keeps the gate, so that no other transaction enters, and ends the sessions that hold a slot. The server shows to
+anybody who holds a named lock, so this needs no privilege to see other users' sessions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from foreachonce.errors import SinkUnavailable
-from foreachonce.sql.fence import GRACE_SECONDS, SEIZE_SECONDS
+from foreachonce.sql.databases.base import GRACE_SECONDS, SEIZE_SECONDS
 
 # MySQL allows a recursion of 1000 steps. A server allows about 150 sessions, unless it is told otherwise.
 SLOTS = 512

@@ -1,10 +1,9 @@
-"""PostgreSQL: rows go by COPY, types and locks are its own."""
+"""PostgreSQL: COPY, its types, and advisory locks."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,21 +11,25 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.sql.dml import Update, UpdateBase
+from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
 from foreachonce.errors import CommitInDoubt, Conflict, ForeachOnceError, SinkUnavailable, WriteFailed
 from foreachonce.sql.databases import copy
-from foreachonce.sql.databases.base import Parameters, SqlType
-from foreachonce.sql.databases.connections import connect, engine, once_a_process
-from foreachonce.sql.databases.upsert import on_conflict
-from foreachonce.sql.fence import GRACE_SECONDS, SEIZE_SECONDS
-from foreachonce.sql.ship import nested_as_json
-from foreachonce.sql.types import INTEGER_BYTES, NESTED, decimal_holds, integer_bytes, name_of
+from foreachonce.sql.databases.base import (
+    GRACE_SECONDS,
+    SEIZE_SECONDS,
+    LoadingDatabase,
+    Parameters,
+    SqlType,
+    StreamLock,
+    on_conflict,
+    pooled,
+)
+from foreachonce.sql.types import INTEGER_BYTES, NESTED, decimal_holds, integer_bytes, name_of, nested_as_json
 from foreachonce.sql.url import scrub, shown
 
 if TYPE_CHECKING:
-    import psycopg
     import pyarrow as pa
     from pyspark.sql import Column
     from pyspark.sql.types import DataType
@@ -45,7 +48,7 @@ _SCALARS: dict[str, SqlType] = {
     "timestamp": pg.TIMESTAMP(timezone=True),
     "timestamp_ntz": pg.TIMESTAMP(timezone=False),
 }
-# A text is parsed by the server for any type but these, where a Spark type of its own is the right one.
+# The server parses text for any type. These have a Spark type of their own, which is the right one.
 _NOT_FOR_TEXT = (
     sa.Integer,
     sa.Numeric,
@@ -71,53 +74,61 @@ _END_HOLDERS = sa.text("""
 
 
 @dataclass(frozen=True)
-class Postgres:
+class Postgres(LoadingDatabase):
     """PostgreSQL 12 or later, through psycopg 3."""
 
     guarantee: ClassVar[str] = "exactly once and atomic: rows and ledger entry are one PostgreSQL transaction"
-    is_parallel: ClassVar[bool] = True
-    stage_kind: ClassVar[str] = "UNLOGGED"
-    temporary: ClassVar[str] = "ON COMMIT DELETE ROWS"
-    empties_temporary: ClassVar[bool] = True
-    empty: ClassVar[str] = "TRUNCATE TABLE"
     finds_duplicate_keys: ClassVar[bool] = True
-    table_options: ClassVar[Mapping[str, str]] = {}
     locks_in_order: ClassVar[bool] = True
 
-    def check_schema(self, keyword: str, schema: str) -> None:
-        """Any schema may be there."""
+    def make_engine(self, url: URL, *, executor: bool) -> Engine:
+        """With READ COMMITTED: a statement after a lock must see what was committed while it was waited for."""
+        return pooled(url, isolation_level="READ COMMITTED")
 
-    @contextmanager
-    def reading(self, url: URL) -> Iterator[Connection]:
-        """A connection that reads what is committed, each statement for itself."""
-        with _open(url) as connection:
-            try:
-                yield connection.execution_options(isolation_level="AUTOCOMMIT")
-            except DBAPIError as error:
-                raise _translate(error, url, lost=SinkUnavailable) from None
+    def _for_reading(self, connection: Connection) -> Connection:
+        return connection.execution_options(isolation_level="AUTOCOMMIT")
 
-    @contextmanager
-    def writing(self, url: URL, *, executor: bool = False) -> Iterator[Connection]:
-        """A transaction that is committed when the block ends."""
-        with _open(url) as connection:
-            import psycopg
+    def _errors(self) -> tuple[type[Exception], ...]:
+        import psycopg
 
-            try:
-                with connection.begin():
-                    yield connection
-            except (DBAPIError, psycopg.Error) as error:
-                raise _translate(error, url, lost=CommitInDoubt) from None
+        return (DBAPIError, psycopg.Error)
+
+    def _words(self, error: BaseException, url: URL) -> str:
+        """The primary message: details and context quote rows."""
+        import psycopg
+
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        primary = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
+        return scrub(primary or str(cause), url)
+
+    def _missing_driver(self, error: ModuleNotFoundError, url: URL) -> str:
+        return "PostgreSQL needs psycopg 3: pip install 'foreachonce[postgres]'"
+
+    def _translate(self, error: Exception, url: URL, *, is_writing: bool) -> ForeachOnceError:
+        """By SQLSTATE classes: 08 and 57P are a lost connection, 40 a lost race."""
+        import psycopg
+
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        state = cause.sqlstate if isinstance(cause, psycopg.Error) else None
+        text = f"{shown(url)}: {self._words(error, url)}"
+        if state is None or state.startswith(("08", "57P")):
+            lost = CommitInDoubt if is_writing else SinkUnavailable
+            return lost(f"the connection was lost: {text}")
+        if state.startswith("40"):
+            return Conflict(f"another transaction was in the way: {text}")
+        return WriteFailed(f"PostgreSQL refused it ({state}), nothing was written: {text}")
 
     def lock_schema(self, connection: Connection) -> None:
-        """CREATE TABLE IF NOT EXISTS alone still fails where two processes run it at once."""
+        """CREATE TABLE IF NOT EXISTS alone fails where two processes run it at once."""
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
 
-    def share_lock(self, connection: Connection, key: int, anchor: Update) -> None:
-        """An advisory lock of the transaction, shared by all transactions of the run that holds the stream."""
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(key)))
+    def share_lock(self, connection: Connection, lock: StreamLock) -> None:
+        """By an advisory lock that all transactions of the run share."""
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(lock.key)))
 
-    def seize_lock(self, connection: Connection, key: int, anchor: Update) -> None:
-        """Wait a moment, then end the sessions that hold the lock: a paused or cut-off driver would hold it for ever."""
+    def seize_lock(self, connection: Connection, lock: StreamLock) -> None:
+        """Wait a moment, then end the sessions that hold the lock: a paused or disconnected driver would never let it go."""
+        key = lock.key
         deadline = time.monotonic() + GRACE_SECONDS
         while time.monotonic() < deadline:
             if connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(key))).scalar():
@@ -145,15 +156,6 @@ class Postgres:
             return None if element is None else pg.ARRAY(element)
         return pg.JSONB() if name in NESTED else _SCALARS.get(name)
 
-    def key_type(self, connection: Connection, column: SqlType) -> SqlType:
-        """Any type can be a key."""
-        return column
-
-    def check_table(
-        self, connection: Connection, table: str, schema: str | None, columns: Sequence[str], key: Sequence[str]
-    ) -> None:
-        """Nothing but the columns matters."""
-
     def holds(self, column: SqlType, data_type: DataType) -> bool:
         """Whether every value fits; an instant does not fit a timestamp without time zone, nor the reverse."""
         name = name_of(data_type)
@@ -167,7 +169,7 @@ class Postgres:
             return isinstance(column, sa.JSON | sa.String)
         return _holds_scalar(column, data_type)
 
-    def ship(self, column: Column, data_type: DataType, target: SqlType) -> Column:
+    def prepare_column(self, column: Column, data_type: DataType, target: SqlType) -> Column:
         """Nested values become text in Spark's generated code; arrays of scalars as the server's own literals."""
         if isinstance(target, sa.ARRAY):
             return _array_literal(column, data_type.elementType)  # type: ignore[attr-defined]
@@ -179,41 +181,21 @@ class Postgres:
         """COPY the batches into the table."""
         return copy.load(connection, table, columns, batches)
 
+    def create_stage(self, connection: Connection, name: str, query: str) -> None:
+        """UNLOGGED: the rows of a stage need not outlive a crash of the server, which is noticed by their number."""
+        connection.exec_driver_sql(f"CREATE UNLOGGED TABLE IF NOT EXISTS {name} AS {query}")
+
+    def create_temporary(self, connection: Connection, name: str, query: str) -> None:
+        """The session keeps the table, and its rows go with the transaction."""
+        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ON COMMIT DELETE ROWS AS {query}")
+
+    def empty_table(self, connection: Connection, name: str) -> None:
+        """TRUNCATE, which a transaction can roll back."""
+        connection.exec_driver_sql(f"TRUNCATE TABLE {name}")
+
     def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> list[UpdateBase]:
         """INSERT … SELECT … ON CONFLICT."""
         return on_conflict(pg.insert(table), table, key, rows, skip_unchanged=skip_unchanged)
-
-
-@once_a_process
-def _engine(url: URL) -> Engine:
-    return engine(url, isolation_level="READ COMMITTED")
-
-
-def _open(url: URL) -> Connection:
-    return connect(
-        _engine,
-        url,
-        words=lambda error: scrub(str(error.orig), url),
-        missing=lambda _: "PostgreSQL needs psycopg 3: pip install 'foreachonce[postgres]'",
-    )
-
-
-def _translate(
-    error: DBAPIError | psycopg.Error, url: URL, *, lost: type[CommitInDoubt | SinkUnavailable]
-) -> ForeachOnceError:
-    """An error of the driver in our words. SQLSTATE classes: 08 and 57P are a lost connection, 40 a lost race."""
-    import psycopg
-
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    state = cause.sqlstate if isinstance(cause, psycopg.Error) else None
-    # The server's details and context quote the rows; its primary message says what is wrong.
-    words = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
-    text = f"{shown(url)}: {scrub(words or str(cause), url)}"
-    if state is None or state.startswith(("08", "57P")):
-        return lost(f"the connection was lost: {text}")
-    if state.startswith("40"):
-        return Conflict(f"another transaction was in the way: {text}")
-    return WriteFailed(f"PostgreSQL refused it ({state}), nothing was written: {text}")
 
 
 def _is_flat_array(data_type: DataType) -> bool:

@@ -1,17 +1,16 @@
-"""SQLite: a local file; one task writes Arrow batches into one transaction.
+"""SQLite: a local file, written by one task in one transaction.
 
-What SQLite has no type for is kept exactly, as text: decimals, dates, timestamps (UTC with a Z for an instant), NaN (which
-SQLite itself would turn into NULL), and nested values as JSON.
+Values that SQLite has no type for are kept exactly, as text: decimals, dates, timestamps (an instant in UTC, with a Z), NaN,
+which SQLite itself would turn into NULL, and nested values as JSON.
 """
 
 from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
@@ -21,14 +20,12 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
-from sqlalchemy.sql.dml import Update, UpdateBase
+from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
-from foreachonce.errors import ConfigurationError, SinkUnavailable, WriteFailed
-from foreachonce.sql.databases.base import Parameters, SqlType
-from foreachonce.sql.databases.upsert import on_conflict
-from foreachonce.sql.ship import exact_as_text
-from foreachonce.sql.types import INTEGER_BYTES, NESTED, digits, is_decimal, name_of
+from foreachonce.errors import ConfigurationError, ForeachOnceError, SinkUnavailable, WriteFailed
+from foreachonce.sql.databases.base import LoadingDatabase, Parameters, SqlType, StreamLock, on_conflict
+from foreachonce.sql.types import INTEGER_BYTES, NESTED, digits, exact_as_text, is_decimal, name_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,50 +56,60 @@ _BUSY_SECONDS = 120
 
 
 @dataclass(frozen=True)
-class Sqlite:
+class Sqlite(LoadingDatabase):
     """SQLite 3.24 or later, as Python brings it."""
 
     guarantee: ClassVar[str] = "exactly once and atomic: rows and ledger entry are one SQLite transaction"
     is_parallel: ClassVar[bool] = False
-    stage_kind: ClassVar[str] = ""
-    temporary: ClassVar[str] = ""
-    empties_temporary: ClassVar[bool] = True
-    empty: ClassVar[str] = "DELETE FROM"
-    finds_duplicate_keys: ClassVar[bool] = False
-    table_options: ClassVar[Mapping[str, str]] = {}
-    locks_in_order: ClassVar[bool] = False
+
+    def make_engine(self, url: URL, *, executor: bool) -> Engine:
+        """One whose transactions are begun by SQLAlchemy's events, and not by Python."""
+        # An executor must never create a new, empty file: it would be on another machine than the driver's.
+        mode = "rw" if executor else "rwc"
+        address = f"file:{quote(str(url.database))}?mode={mode}"
+
+        def connect() -> sqlite3.Connection:
+            return sqlite3.connect(address, uri=True, timeout=_timeout(url), isolation_level=None)
+
+        engine = sa.create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
+        sa.event.listen(engine, "begin", _on_begin)
+        return engine
+
+    def _begin(self, connection: Connection) -> AbstractContextManager[object]:
+        """The transaction holds the file's write lock from its first statement on; one that only reads takes no lock."""
+        return connection.execution_options(foreachonce_writes=True).begin()
+
+    def _words(self, error: BaseException, url: URL) -> str:
+        return str(error.orig if isinstance(error, DBAPIError) else error)
+
+    def _no_connection(self, error: DBAPIError, url: URL, *, executor: bool) -> SinkUnavailable:
+        words = self._words(error, url)
+        return SinkUnavailable(f"cannot open the SQLite file {url.database}: {words}. {_advice(url, executor)}")
+
+    def _translate(self, error: Exception, url: URL, *, is_writing: bool) -> ForeachOnceError:
+        words = self._words(error, url)
+        if not is_writing:
+            return SinkUnavailable(f"cannot read {url.database}: {words}")
+        if "database is locked" in words:
+            return SinkUnavailable(
+                f"{url.database}: database is locked: another process has been writing for more than {_timeout(url):g} "
+                "seconds (?timeout= of the address). Nothing was written. A driver that hangs keeps the lock until it is "
+                "ended."
+            )
+        return WriteFailed(f"SQLite refused it, nothing was written: {url.database}: {words}")
 
     def check_schema(self, keyword: str, schema: str) -> None:
         """A file has no schemas."""
         raise ConfigurationError(f"{keyword}={schema!r}: SQLite has no schemas; leave it out.")
 
-    @contextmanager
-    def reading(self, url: URL) -> Iterator[Connection]:
-        """A connection in a deferred transaction, which takes no lock that a writer would wait for."""
-        with _open(url, executor=False) as connection:
-            try:
-                yield connection
-            except DBAPIError as error:
-                raise SinkUnavailable(f"cannot read {url.database}: {error.orig}") from None
-
-    @contextmanager
-    def writing(self, url: URL, *, executor: bool = False) -> Iterator[Connection]:
-        """A transaction that holds the file's write lock from its first statement on."""
-        with _open(url, executor=executor) as connection:
-            try:
-                with connection.execution_options(foreachonce_writes=True).begin():
-                    yield connection
-            except DBAPIError as error:
-                raise _translate(error, url) from None
-
     def lock_schema(self, connection: Connection) -> None:
         """The transaction holds the file's write lock already."""
 
-    def share_lock(self, connection: Connection, key: int, anchor: Update) -> None:
+    def share_lock(self, connection: Connection, lock: StreamLock) -> None:
         """The transaction holds the file's write lock already."""
 
-    def seize_lock(self, connection: Connection, key: int, anchor: Update) -> None:
-        """As above. A process that holds the file's lock cannot be made to let it go: whoever would take over waits."""
+    def seize_lock(self, connection: Connection, lock: StreamLock) -> None:
+        """As above. No process can be made to release the file's lock, so a take-over waits for it."""
 
     def execute(self, connection: Connection, statement: TextClause, parameters: Parameters) -> None:
         """Python's sqlite3 takes one statement at a time."""
@@ -111,15 +118,6 @@ class Sqlite:
     def column_type(self, data_type: DataType) -> SqlType | None:
         """The declared type; its affinity changes no value."""
         return _TYPES.get(name_of(data_type))
-
-    def key_type(self, connection: Connection, column: SqlType) -> SqlType:
-        """Any type can be a key."""
-        return column
-
-    def check_table(
-        self, connection: Connection, table: str, schema: str | None, columns: Sequence[str], key: Sequence[str]
-    ) -> None:
-        """Nothing but the columns matters."""
 
     def holds(self, column: SqlType, data_type: DataType) -> bool:
         """Whether the column's affinity keeps every value as it is."""
@@ -142,7 +140,7 @@ class Sqlite:
             return isinstance(column, sa.LargeBinary)
         return isinstance(column, sa.String) or _is_json(column, name)
 
-    def ship(self, column: Column, data_type: DataType, target: SqlType) -> Column:
+    def prepare_column(self, column: Column, data_type: DataType, target: SqlType) -> Column:
         """SQLite has no decimals, and nothing nested."""
         return exact_as_text(column, data_type)
 
@@ -164,6 +162,10 @@ class Sqlite:
             count += batch.num_rows
         return count
 
+    def create_temporary(self, connection: Connection, name: str, query: str) -> None:
+        """The table ends with its connection, which is not kept."""
+        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} AS {query}")
+
     def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> list[UpdateBase]:
         """INSERT … SELECT … ON CONFLICT; the WHERE keeps SQLite from reading ON as a join's."""
         return on_conflict(sqlite.insert(table), table, key, rows.where(sa.true()), skip_unchanged=skip_unchanged)
@@ -174,35 +176,9 @@ def _is_json(column: SqlType, name: str) -> bool:
     return isinstance(column, sa.JSON) and name in NESTED and name != "variant"
 
 
-@cache
-def _engine(url: URL, executor: bool) -> Engine:
-    # An executor must never make a new, empty file: it would be on another machine than the driver's.
-    mode = "rw" if executor else "rwc"
-    address = f"file:{quote(str(url.database))}?mode={mode}"
-
-    def connect() -> sqlite3.Connection:
-        # isolation_level=None: SQLAlchemy's events, not Python, begin the transactions.
-        return sqlite3.connect(address, uri=True, timeout=_timeout(url), isolation_level=None)
-
-    engine = sa.create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
-    sa.event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _begin(connection: Connection) -> None:
+def _on_begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get("foreachonce_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-@contextmanager
-def _open(url: URL, *, executor: bool) -> Iterator[Connection]:
-    try:
-        connection = _engine(url, executor).connect()
-    except DBAPIError as error:
-        advice = _advice(url, executor)
-        raise SinkUnavailable(f"cannot open the SQLite file {url.database}: {error.orig}. {advice}") from None
-    with connection:
-        yield connection
 
 
 def _advice(url: URL, executor: bool) -> str:
@@ -215,15 +191,6 @@ def _advice(url: URL, executor: bool) -> str:
     if not folder.is_dir():
         return f"The folder {folder} does not exist; make it, or mend the path."
     return f"The folder {folder} must allow this user to make and write files."
-
-
-def _translate(error: DBAPIError, url: URL) -> SinkUnavailable | WriteFailed:
-    if "database is locked" in str(error.orig):
-        return SinkUnavailable(
-            f"{url.database}: database is locked: another process has been writing for more than {_timeout(url):g} seconds "
-            "(?timeout= of the address). Nothing was written. A driver that stands still keeps the lock until it is ended."
-        )
-    return WriteFailed(f"SQLite refused it, nothing was written: {url.database}: {error.orig}")
 
 
 def _timeout(url: URL) -> float:
