@@ -45,7 +45,7 @@ LAYERS = (
 # What looks at Kafka as a source is called by every sink's prepare(kafka=…), and needs no sink.
 UPWARD = {("base", "kafka/source")}
 # The standard library is all that these need.
-PURE = (*LAYERS[0], *LAYERS[1], "ledger", "address", "checkpoint/", "recovery/")
+PURE = (*LAYERS[0], "ledger", "address", "checkpoint/", "recovery/")
 CLIENTS = {
     "psycopg": ("sql/databases/",),
     "pymysql": ("sql/databases/",),
