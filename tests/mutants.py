@@ -764,9 +764,9 @@ MUTANTS = [
     ),
     Mutant(
         "page-shows-markup",
-        "cli/page/markup.py",
-        "each if isinstance(each, Markup) else escape(str(each))",
-        "str(each)",
+        "cli/page/figures.py",
+        "autoescape=True",
+        "autoescape=False",
         (f"{CLI}report.py::test_page_takes_nothing_from_elsewhere_and_shows_no_text_as_markup",),
     ),
     Mutant(

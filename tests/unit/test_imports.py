@@ -56,6 +56,7 @@ CLIENTS = {
     "opentelemetry": ("observe/opentelemetry",),
     "typer": ("cli/",),
     "rich": ("cli/",),
+    "bokeh": ("cli/",),
     "jinja2": ("cli/",),
     "pytest": ("testing/",),
     "psutil": ("testing/",),

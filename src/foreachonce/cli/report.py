@@ -11,9 +11,7 @@ import typer
 from foreachonce.cli import output
 from foreachonce.cli.opening import require_stream
 from foreachonce.cli.options import Shared, Stream
-from foreachonce.cli.page.events import read
-from foreachonce.cli.page.html import page
-from foreachonce.cli.page.story import story
+from foreachonce.cli.page.story import gather, read
 from foreachonce.cli.words import plural
 from foreachonce.entry import versions
 from foreachonce.errors import ConfigurationError
@@ -22,31 +20,33 @@ from foreachonce.errors import ConfigurationError
 def report(
     stream: Stream,
     shared: Shared,
-    html: Annotated[Path, typer.Option("--html", metavar="FILE", show_default=False, help="The page to write.")],
+    html: Annotated[Path, typer.Option(metavar="FILE", dir_okay=False, show_default=False, help="The page to write.")],
     events: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="The library's logged events, as JSON lines."),
+        typer.FileText | None,
+        typer.Option(metavar="FILE", encoding="utf-8", help="The library's logged events, as JSON lines."),
     ] = None,
 ) -> None:
     """Write one page about a stream: its chain, rows and times as plots, and everything that happened to it marked.
 
-    Ends with 1 where the chain is broken; the page is written all the same.
+    Needs the extra "report". Ends with 1 where the chain is broken; the page is written all the same.
     """
-    logged = [] if events is None else list(read(events, stream))
+    try:
+        from foreachonce.cli.page.figures import page
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"the page needs Bokeh and Jinja2: pip install 'foreachonce[report]' ({error}).") from None
+    logged = list(read(events or (), stream))
     address = shared.address
     with shared.opened() as view:
         require_stream(view, address, stream)
-        told = story(stream, view.entries(stream), logged)
-    text = page(told, ledger=address.shown, now=datetime.now(timezone.utc), versions=versions())
-    if html.is_dir():
-        raise ConfigurationError(f"--html {str(html)!r} is a folder; name a file.")
+        story = gather(stream, view.entries(stream), logged)
+    text = page(story, ledger=address.shown, now=datetime.now(timezone.utc), versions=versions())
     html.write_text(text, encoding="utf-8")
-    proof = told.proof
+    proof = story.proof
     if shared.as_json:
-        found = {"proven": proof.is_proven, "entries": proof.entries, "rows": proof.rows, "marks": len(told.happenings)}
-        output.give({"stream": stream, "ledger": address.shown, "html": str(html), "bytes": len(text.encode())} | found)
+        counts = {"proven": proof.is_proven, "entries": proof.entries, "rows": proof.rows, "marks": len(story.happenings)}
+        output.give({"stream": stream, "ledger": address.shown, "html": str(html), "bytes": len(text.encode())} | counts)
     else:
         if events is not None and not logged:
-            output.say(f"{events} holds no event of {stream}.")
+            output.say(f"{events.name} holds no event of {stream}.")
         output.say(f"{html} tells of {plural(proof.entries, 'entry', 'entries')} of {stream}. {next(proof.lines())}")
     raise typer.Exit(0 if proof.is_proven else 1)
