@@ -87,7 +87,7 @@ class StreamContract(WriteContract):
         sink = self.sink("s", on_mismatch="write")
         stream.run(sink)
         assert self.read() == [1, 1]
-        assert [entry.decision for entry in sink.ledger.entries("s")] == ["write", "on_mismatch=write: behind"]
+        assert [str(entry.decision) for entry in sink.ledger.entries("s")] == ["write", "on_mismatch=write: behind"]
 
     def _roll_back_to_batch_0(self, stream: FileStream) -> Any:
         """Write batches 0 to 2, a file each, and put back the checkpoint as it was after batch 0."""
