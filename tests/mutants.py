@@ -757,7 +757,7 @@ MUTANTS = [
     ),
     Mutant(
         "command-fails-as-a-no",
-        "cli/__init__.py",
+        "cli/__main__.py",
         "        sys.exit(3)",
         "        pass",
         (f"{CLI}app.py::test_error_of_the_command_itself_says_neither_yes_nor_no",),

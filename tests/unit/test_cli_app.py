@@ -9,7 +9,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from foreachonce import cli
+from foreachonce.cli.__main__ import main
 from foreachonce.cli.app import app
 from foreachonce.cli.words import duration, number
 from tests.unit.builders import chain
@@ -25,7 +25,7 @@ def called(monkeypatch, capsys):
     def called(*words: str) -> tuple[object, str]:
         monkeypatch.setattr(sys, "argv", ["foreachonce", *words])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main()
         return ended.value.code, capsys.readouterr().err
 
     return called
@@ -46,7 +46,7 @@ def test_error_of_the_command_itself_says_neither_yes_nor_no(called, monkeypatch
 
 
 def test_script_is_installed():
-    done = subprocess.run([sys.executable, "-c", "from foreachonce.cli import main; main()", "--version"],
+    done = subprocess.run([sys.executable, "-c", "from foreachonce.cli.__main__ import main; main()", "--version"],
                           capture_output=True, text=True, timeout=120)  # fmt: skip
     assert (done.returncode, done.stdout.split()[0]) == (0, "foreachonce")
 
@@ -55,7 +55,7 @@ def test_help_loads_no_kafka_client_and_starts_no_spark():
     code = """
 import sys
 from pyspark import SparkContext
-from foreachonce.cli import main
+from foreachonce.cli.__main__ import main
 sys.argv = ["foreachonce", "ledger", "--help"]
 try:
     main()
