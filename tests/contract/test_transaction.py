@@ -61,6 +61,18 @@ def test_steps_are_done_in_order(stream, url, query):
     assert query("select id, value from t order by id") == [(0, "seen 0"), (1, "seen 1"), (11, "value 1")]
 
 
+def test_second_merge_into_a_table_brings_its_own_rows_only(stream, url, query):
+    @exactly_once(JdbcSink(url, stream="s"))
+    def write(df, batch_id, tx):
+        tx.merge(df.select("id", F.lit(1).alias("step")), table="t", key="id")
+        tx.merge(df.where("id > 1").select("id", F.lit(2).alias("step")), table="t", key="id")
+
+    stream.feed([1, 2], [2, 3])
+    stream.run(write)
+    assert query("select id, step from t order by id") == [(1, 1), (2, 2), (3, 2)]
+    assert [entry.rows for entry in write.sinks[0].ledger.entries("s")] == [3, 4]
+
+
 @pytest.mark.parametrize("failure", ["statement", "rows", "function"])
 def test_failure_leaves_nothing_behind(stream, url, tables, query, failure):
     stream.feed([1, 2])

@@ -1,4 +1,4 @@
-"""Rows that go by key: merged in one statement, or applied as a stream of changes; one row for each key, or a refusal."""
+"""Merges by key: rows merged in one statement, or applied as a stream of changes. A key that comes twice is refused."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from foreachonce.sql.databases.base import Database
 from foreachonce.sql.table import OP, Rows
 
 EXAMPLES = 3
-# What the usual change streams call it: the first letters are Debezium's, with r for a snapshot's rows; the words with an
-# underscore are Delta's change data feed, whose preimages say nothing that the postimages do not.
+# The usual change streams' names: single letters are Debezium's, where r is a snapshot's row; words with an underscore are
+# Delta's change data feed, whose preimages add nothing to the postimages.
 UPSERTS = ("c", "i", "r", "u", "create", "insert", "read", "update", "update_postimage", "upsert")
 DELETES = ("d", "delete")
 IGNORED = ("update_preimage",)
 
 
 def merge(connection: Connection, database: Database, rows: Rows, source: sa.Select[Any]) -> None:
-    """Bring the rows that ``source`` selects into the table.
+    """Insert or update the rows that ``source`` selects.
 
     Raises:
         DuplicateKeys: a key comes more than once, and ``order_by`` does not say which row wins.
@@ -35,11 +35,11 @@ def merge(connection: Connection, database: Database, rows: Rows, source: sa.Sel
 
 
 def apply(connection: Connection, database: Database, rows: Rows, source: sa.Select[Any]) -> None:
-    """Carry out the changes that ``source`` selects: of each key the last one.
+    """Apply the changes that ``source`` selects, the last one of each key.
 
     Raises:
         DuplicateKeys: two changes of a key are both the last.
-        FrameError: a row does what is not known.
+        FrameError: a row's operation is unknown.
         WriteFailed: a key holds NULL.
     """
     _refuse_unknown_ops(connection, rows, source)
@@ -60,7 +60,7 @@ def _delete(connection: Connection, database: Database, rows: Rows, keys: sa.Sel
     table, gone = rows.clause, keys.subquery("gone")
     is_gone = sa.exists().where(*(table.c[name] == gone.c[name] for name in rows.target.key))
     if database.locks_in_order:
-        # So that two streams into one table do not wait for each other in a circle.
+        # So that two streams into one table cannot deadlock.
         key = [table.c[name] for name in rows.target.key]
         locked = sa.select(*key).where(is_gone).order_by(*key).with_for_update(of=table).subquery("locked")
         connection.execute(sa.select(sa.func.count()).select_from(locked))
@@ -81,13 +81,13 @@ def _upsert(connection: Connection, database: Database, rows: Rows, winners: sa.
             for statement in statements:
                 connection.execute(statement)
     except DBAPIError:
-        # Where a key came twice the database has refused the whole statement; say which key it was.
+        # Where a key came twice the database refused the whole statement; say which key it was.
         _refuse_duplicates(connection, rows, winners)
         raise
 
 
 def _winners(rows: Rows, source: sa.Select[Any], *more: str) -> sa.Select[Any]:
-    """The rows to merge: all, or with order_by those with the greatest values of each key. Ties stay, to be refused."""
+    """The rows to merge: all, or with order_by each key's rows with the greatest values. Ties stay, to be refused."""
     if not rows.target.order_by:
         return source
     best = [part for name in rows.target.order_by for part in _greatest_first(sa.column(name))]
@@ -135,6 +135,6 @@ def _refuse_unknown_ops(connection: Connection, rows: Rows, source: sa.Select[An
     if found is not None:
         said = "NULL" if found[0] is None else repr(found[0])
         raise FrameError(
-            f"table {rows.target}: column {rows.target.op!r} says {said}, which is no change that is known; known are "
+            f"table {rows.target}: column {rows.target.op!r} says {said}, which is no known change; known are "
             f"{', '.join(known)}; write one of them, or filter such rows out. Nothing was written."
         )

@@ -11,7 +11,6 @@ In CSV pyarrow's writer quotes '' and leaves NULL bare, which COPY tells apart.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy.engine import Connection
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     import psycopg
     import pyarrow as pa
     from numpy.typing import NDArray
-    from psycopg.pq.abc import PGresult
 
     Numbers: TypeAlias = NDArray[Any]
 
@@ -44,67 +42,59 @@ _BIGGEST = 2**63 - 1
 
 
 def load(connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]) -> int:
-    """Write the batches into the table, and return the number of rows.
+    """COPY the batches into the table, and return the number of rows.
 
     Raises:
-        WriteFailed: a value has no form there, such as an instant of 290,000 years ago.
+        WriteFailed: PostgreSQL has no form for a value, such as an instant of 290,000 years ago.
     """
+    import pyarrow as pa
+
     first, batches = peeked(batches)
     if first is None:
         return 0
     quote = connection.dialect.identifier_preparer
-    into = f"{quote.format_table(table)} ({', '.join(quote.quote_identifier(name) for name in columns)})"
+    into = f"{quote.format_table(table)} ({', '.join(map(quote.quote_identifier, columns))})"
     driver: Any = connection.connection.driver_connection
-    # Binary text is taken to be in the client's encoding, whatever the statement says; what Arrow holds is UTF-8.
+    # The server reads binary text in the client's encoding, whatever the statement says; Arrow's is UTF-8.
     is_utf8 = driver.info.encoding == "utf-8"
-    binary = encoder(_kinds(driver, into, len(columns)), first.schema) if is_utf8 else None
+    binary = encoder(_types(driver, into, len(columns)), first.schema) if is_utf8 else None
     counted = Counted(batches)
     statement = f"COPY {into} FROM STDIN (FORMAT {'csv' if binary is None else 'binary'}, ENCODING 'UTF8')"
-    with _in_our_words(table), driver.cursor() as cursor, cursor.copy(statement) as copy:
-        if binary is None:
-            each_in_background(lambda batch: copy.write(_csv(batch)), counted)
-        else:
-            copy.write(HEADER)
-            each_in_background(lambda batch: copy.write(binary(batch)), counted)
-            copy.write(TRAILER)
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            if binary is None:
+                each_in_background(lambda batch: copy.write(_csv(batch)), counted)
+            else:
+                copy.write(HEADER)
+                each_in_background(lambda batch: copy.write(binary(batch)), counted)
+                copy.write(TRAILER)
+    except pa.ArrowInvalid as error:
+        raise WriteFailed(f"table {table.name}: a value of this batch does not fit: {error}. Nothing was written.") from None
     return counted.rows
 
 
-@contextmanager
-def _in_our_words(table: TableClause) -> Iterator[None]:
-    import pyarrow as pa
+def _types(driver: psycopg.Connection[Any], into: str, columns: int) -> list[str | None]:
+    """The names of the columns' types, from an INSERT's parameters; None for one that psycopg does not know.
 
-    try:
-        yield
-    except pa.ArrowInvalid as error:
-        raise WriteFailed(f"table {table.name}: a value of this batch does not fit: {error}. Nothing was written.") from None
-
-
-def _kinds(driver: psycopg.Connection[Any], into: str, columns: int) -> list[str | None]:
-    """The columns' types, as the server takes an INSERT's parameters; None for one that psycopg does not know.
-
-    So they are the server's word, not a reflection's; they need the right to insert only; and the table is locked from here
-    to the end of the transaction against who would alter them.
+    So the server itself tells them, and the privilege to insert is enough. The statement also locks the table to the end of
+    the transaction, so nobody can alter it.
     """
-    values = ", ".join(f"${number + 1}" for number in range(columns))
-    statement = f"INSERT INTO {into} VALUES ({values})"  # noqa: S608 - quoted names
-    _refuse_failure(driver, driver.pgconn.prepare(b"", statement.encode(driver.info.encoding)))
-    described = driver.pgconn.describe_prepared(b"")
-    _refuse_failure(driver, described)
-    return [_name(driver, described.param_type(number)) for number in range(columns)]
-
-
-def _name(driver: psycopg.Connection[Any], oid: int) -> str | None:
-    info = driver.adapters.types.get(oid)
-    # An array is found under the name of what it holds.
-    return info.name if info is not None and info.oid == oid else None
-
-
-def _refuse_failure(driver: psycopg.Connection[Any], result: PGresult) -> None:
     from psycopg import errors, pq
 
-    if result.status == pq.ExecStatus.FATAL_ERROR:
-        raise errors.error_from_result(result, driver.info.encoding)
+    values = ", ".join(map("${}".format, range(1, columns + 1)))
+    statement = f"INSERT INTO {into} VALUES ({values})"  # noqa: S608 - quoted names
+    prepared = driver.pgconn.prepare(b"", statement.encode(driver.info.encoding))
+    described = driver.pgconn.describe_prepared(b"")
+    for result in (prepared, described):
+        if result.status == pq.ExecStatus.FATAL_ERROR:
+            raise errors.error_from_result(result, driver.info.encoding)
+    types: list[str | None] = []
+    for number in range(columns):
+        oid = described.param_type(number)
+        info = driver.adapters.types.get(oid)
+        # psycopg finds an array under the name of its elements' type.
+        types.append(info.name if info is not None and info.oid == oid else None)
+    return types
 
 
 def _csv(batch: pa.RecordBatch) -> memoryview:
@@ -118,11 +108,11 @@ def _csv(batch: pa.RecordBatch) -> memoryview:
 
 
 def _writable(column: pa.Array) -> pa.Array:
-    """pyarrow's CSV writer knows no string views, which newer Sparks may send, and has no form for bytes."""
+    """The column in a type that pyarrow's CSV writer knows: not string views, which newer Sparks may send, nor bytes."""
     import pyarrow as pa
 
     if column.type == pa.float32():
-        # The shortest text of a float is not that of the same number as a double.
+        # A float's shortest text differs from that of the same number as a double.
         return column.cast(pa.float64())
     if column.type == pa.string_view():
         return column.cast(pa.string())
@@ -137,16 +127,19 @@ def _writable(column: pa.Array) -> pa.Array:
 # --- binary ------------------------------------------------------------------------------------------------------------
 
 
-def encoder(kinds: Sequence[str | None], schema: pa.Schema) -> Callable[[pa.RecordBatch], memoryview] | None:
-    """What turns batches of ``schema`` into rows for columns of the types ``kinds``; None where a form is not known here.
+def encoder(types: Sequence[str | None], schema: pa.Schema) -> Callable[[pa.RecordBatch], memoryview] | None:
+    """A function from batches of ``schema`` to rows for columns of the given types; None where one has no form here.
 
     Args:
-        kinds: the types as the server calls them, ``int8``, ``numeric``, …; None for one that has no name here.
+        types: the types as the server names them, ``int8``, ``numeric``, …; None for one without a name here.
         schema: of the batches; as many columns.
     """
-    found = [_field(kind, column) for kind, column in zip(kinds, schema.types, strict=True)]
-    fields = [field for field in found if field is not None]
-    return (lambda batch: _rows(batch, fields)) if len(fields) == len(found) else None
+    fields: list[Field] = []
+    for kind, column in zip(types, schema.types, strict=True):
+        if (field := _field(kind, column)) is None:
+            return None
+        fields.append(field)
+    return lambda batch: _rows(batch, fields)
 
 
 def _rows(batch: pa.RecordBatch, fields: Sequence[Field]) -> memoryview:
@@ -185,7 +178,7 @@ def _from_integers(kind: str | None, bits: int) -> Field | None:
 
     if kind in _WIDTHS:
         width = _WIDTHS[kind]
-        # A narrower column is left to CSV, whose values the server checks one by one.
+        # For a narrower column use CSV, where the server checks each value.
         return None if 8 * width < bits else lambda column: [_sized(_integers(column), f">i{width}", column)]
     if kind == "numeric":
         return lambda column: _numeric(column.cast(pa.decimal128(19, 0)))
@@ -226,7 +219,7 @@ def _text(column: pa.Array) -> list[pa.Array]:
 
 
 def _jsonb(column: pa.Array) -> list[pa.Array]:
-    """A version, which is 1, and the text."""
+    """The format's version, which is 1, and the text."""
     return _lengths_and_values(column, b"\x01")
 
 
@@ -251,7 +244,7 @@ def _with_lengths(lengths: Numbers, before: bytes) -> Numbers:
 
 
 def _numeric(column: pa.Array) -> list[pa.Array]:
-    """Digits to the base of 10,000, as many for every value; the server strips the zeros at both ends (make_result)."""
+    """Digits to the base 10,000, the same number for each value; the server strips zeros at both ends (make_result)."""
     import numpy as np
 
     precision, scale = column.type.precision, column.type.scale
@@ -268,9 +261,9 @@ def _numeric(column: pa.Array) -> list[pa.Array]:
 
 
 def _groups(whole: Numbers) -> Iterator[Numbers]:
-    """The digits to the base, the last ones first, without end."""
+    """The digits to the base, from the last one on, without end."""
     while True:
-        # Four at a time: Python's integers are divided as seldom as can be.
+        # Four at a time, since dividing Python's integers is slow.
         rest = whole // _BASE**4
         part, whole = (whole - rest * _BASE**4).astype("i8"), rest
         for _ in range(4):
@@ -280,13 +273,13 @@ def _groups(whole: Numbers) -> Iterator[Numbers]:
 
 
 def _scaled(column: pa.Array, zeros: int) -> tuple[Numbers, Numbers]:
-    """The values' digits with ``zeros`` more behind them, and which of them are negative."""
+    """The values' digits, followed by ``zeros`` zeros, and which values are negative."""
     import numpy as np
 
     low, high = _values(column, "2i8").T
     most = _BIGGEST // 10**zeros
     is_small = bool(np.all(high == low >> 63)) and -most <= low.min() and low.max() <= most
-    # Beyond 64 bits Python's own integers do it.
+    # Beyond 64 bits use Python's own integers.
     whole = low if is_small else high.astype(object) * 2**64 + low.view("u8").astype(object)
     return np.abs(whole) * 10**zeros, high < 0
 
@@ -305,7 +298,7 @@ def _microseconds(column: pa.Array) -> pa.Array:
 
 
 def _values(column: pa.Array, form: str) -> Numbers:
-    """The values as they lie in memory, NULL ones as they come; ``2i8`` are pairs."""
+    """The values as they lie in memory, with garbage for NULL; ``2i8`` are pairs."""
     import numpy as np
 
     dtype = np.dtype(form)
@@ -313,7 +306,7 @@ def _values(column: pa.Array, form: str) -> Numbers:
 
 
 def _sized(values: Numbers, form: str, column: pa.Array) -> pa.Array:
-    """Each value in the form, its length before it."""
+    """Each value's length, and the value in the given form."""
     import numpy as np
 
     record = np.empty(len(values), [("length", ">i4"), ("value", form)])
@@ -322,12 +315,12 @@ def _sized(values: Numbers, form: str, column: pa.Array) -> pa.Array:
 
 
 def _fixed(records: Numbers) -> pa.Array:
-    """An array of equally long bytes, for the kernels that join."""
+    """The records as an Arrow array of bytes, for the kernels that join."""
     import pyarrow as pa
 
     width = records.nbytes // len(records)
-    found = pa.Array.from_buffers(pa.binary(width), len(records), [None, pa.py_buffer(records)])
-    return found.cast(pa.large_binary())
+    array = pa.Array.from_buffers(pa.binary(width), len(records), [None, pa.py_buffer(records)])
+    return array.cast(pa.large_binary())
 
 
 def _masked(cells: pa.Array, column: pa.Array) -> pa.Array:

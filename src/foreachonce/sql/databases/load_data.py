@@ -40,7 +40,7 @@ _INDEXES = sa.text("""
     order by index_name, seq_in_index
 """)
 _WHOLE_UNICODE = "utf8mb4"
-# The backslash comes first: it begins what stands for the others.
+# The backslash comes first, since it begins the other escapes.
 _ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\0", "\\0"))
 # An INSERT stays well below max_allowed_packet, which is 16 MB by default on MariaDB and was 4 MB on older MySQLs.
 _INSERT_ROWS, _INSERT_BYTES = 500, 1_000_000
@@ -61,7 +61,7 @@ class _Column:
     charset: str | None
     collation: str | None
     counts: bool
-    """Whether the server numbers the rows by it."""
+    """Whether it is AUTO_INCREMENT."""
 
 
 def check_table(connection: Connection, table: str, schema: str | None, columns: Sequence[str], key: Sequence[str]) -> None:
@@ -121,7 +121,7 @@ def _check_indexes(
     key: Sequence[str],
     found: dict[str, _Column],
 ) -> None:
-    """ON DUPLICATE KEY UPDATE updates the row that any unique index finds: another one would change a row of another key."""
+    """ON DUPLICATE KEY UPDATE updates the row that any unique index finds, which may be a row of another key."""
     indexes: dict[str, list[tuple[str | None, int | None]]] = {}
     for index, column, part in connection.execute(_INDEXES, place):
         indexes.setdefault(index, []).append((column, part))
@@ -165,7 +165,7 @@ class _Loader:
         self._is_binary = [is_bytes(kind) for kind in schema.types]
 
     def may_send_files(self) -> bool:
-        """Whether the server allows it; an address with local_infile=0 forbids it on this side."""
+        """Whether the server allows LOAD DATA LOCAL; an address with local_infile=0 forbids it on this side."""
         if not self._driver._local_infile:
             return False
         with self._driver.cursor() as cursor:
@@ -173,7 +173,7 @@ class _Loader:
             return bool(cursor.fetchone()[0])
 
     def by_file(self, batches: Iterable[pa.RecordBatch]) -> int:
-        """The driver opens the path that the server names, so it is given that of a pipe, which is filled meanwhile."""
+        """The driver opens the path that the statement names: that of a pipe, which another thread fills."""
         counted = Counted(batches)
         reading, writing = os.pipe()
         with ThreadPoolExecutor(max_workers=1) as thread:
@@ -182,7 +182,7 @@ class _Loader:
                 with open(writing, "wb") as pipe:
                     each_in_background(lambda batch: pipe.writelines([self._lines(batch)]), counted)
             except BrokenPipeError:
-                # The server has refused the statement, and says why.
+                # The server refused the statement, and its error says why.
                 pass
             taken = loading.result()
         if taken != counted.rows:
@@ -194,7 +194,7 @@ class _Loader:
     def _read_pipe(self, reading: int) -> int:
         try:
             with self._driver.cursor() as cursor:
-                # With arguments, if only none: a name that is quoted by SQLAlchemy has its percent signs doubled.
+                # With arguments, even if none: SQLAlchemy doubles the percent signs of a name that it quotes.
                 taken = cursor.execute(self._statement(reading), ())
                 self._refuse_warnings(cursor)
                 return int(taken)
@@ -202,7 +202,7 @@ class _Loader:
             os.close(reading)
 
     def _statement(self, reading: int) -> str:
-        # Bytes that are no text go as hexadecimal digits.
+        # Bytes travel as hexadecimal digits.
         fields = [f"@c{place}" if flag else name for place, (name, flag) in enumerate(self._each())]
         values = [f"{name} = unhex(@c{place})" for place, (name, flag) in enumerate(self._each()) if flag]
         return (
@@ -215,7 +215,7 @@ class _Loader:
         return zip(self._names, self._is_binary, strict=True)
 
     def by_insert(self, batches: Iterable[pa.RecordBatch]) -> int:
-        """Statements of many rows each, with the values bound."""
+        """INSERTs of many rows each, with bound values."""
         count = 0
         one = f"({', '.join(['%s'] * len(self._names))})"
         into = f"INSERT INTO {self._into} ({', '.join(self._names)}) VALUES "  # noqa: S608 - quoted names
@@ -239,13 +239,13 @@ class _Loader:
             return
         cursor.execute("show warnings limit 1")
         found = cursor.fetchone()
-        words = f"{found[2]} ({found[1]})" if found else "a warning that it does not tell"
+        words = f"{found[2]} ({found[1]})" if found else "a warning that it does not show"
         raise WriteFailed(
             f"table {self._table.name}: a row did not go in as it is, so nothing was written: {without_values(words)}"
         )
 
     def _lines(self, batch: pa.RecordBatch) -> memoryview:
-        """The batch as LOAD DATA reads it, by Arrow's kernels alone."""
+        """The batch as LOAD DATA reads it, computed by Arrow's kernels."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -282,13 +282,13 @@ def _plain(column: pa.Array) -> pa.Array:
     if is_bytes(kind):
         return column
     if pa.types.is_timestamp(kind):
-        # Instants are kept in UTC; Spark sends them in the session's time zone, which Arrow's texts would name.
+        # Instants are stored in UTC; Spark sends them in the session's time zone, which Arrow's text would contain.
         utc = column.cast(pa.timestamp("us", kind.tz and "UTC"))
         column = utc.cast(pa.int64()).cast(pa.timestamp("us"))
     elif pa.types.is_boolean(kind):
         column = column.cast(pa.int8())
     elif pa.types.is_float32(kind):
-        # The shortest text of a float is not that of the same number as a double.
+        # A float's shortest text differs from that of the same number as a double.
         column = column.cast(pa.float64())
     return column.cast(pa.large_string())
 

@@ -19,12 +19,12 @@ from foreachonce.sql.databases.base import GRACE_SECONDS, SEIZE_SECONDS
 
 # MySQL allows a recursion of 1000 steps. A server allows about 150 sessions, unless it is told otherwise.
 SLOTS = 512
-# How long a writer waits for a take-over to end: by then it was finished, or the taker stands still.
+# How long a writer waits for a take-over to end; one that takes longer hangs.
 _GATE_SECONDS = 60
 _NO_SUCH_THREAD = 1094
 
-# One statement, so that no crash lies between: 1 the slot is held, 0 somebody else has it, NULL the gate stays closed.
-# IF, because it alone fixes the order in which its parts are computed.
+# One statement, so that no crash can come between. Returns 1 where the slot is held now, 0 where another session holds it,
+# NULL where the gate stays closed. IF fixes the order in which the server computes its parts.
 _ENTER = sa.text("""
     select if(get_lock(:gate, :seconds) = 1,
               if(get_lock(:slot, 0) = 1, release_lock(:gate), 1 - release_lock(:gate)),
@@ -44,20 +44,20 @@ def _gate(key: int) -> str:
 
 
 def share(connection: Connection, key: int) -> None:
-    """Hold the stream ``key`` together with others.
+    """Hold a stream together with others.
 
     Raises:
-        SinkUnavailable: a take-over does not come to its end, or every slot is held.
+        SinkUnavailable: a take-over does not end, or every slot is held.
     """
     gate = _gate(key)
-    # Sessions are numbered one after the other, so the first try nearly always finds its slot free.
+    # Sessions have consecutive numbers, so the first slot tried is nearly always free.
     first = _driver(connection).thread_id()
     for step in range(SLOTS):
         values = {"gate": gate, "slot": f"{gate}-{(first + step) % SLOTS}", "seconds": _GATE_SECONDS}
-        found = connection.execute(_ENTER, values).scalar()
-        if found == 1:
+        entered = connection.execute(_ENTER, values).scalar()
+        if entered == 1:
             return
-        if found is None:
+        if entered is None:
             raise SinkUnavailable(
                 f"another run has been taking the stream over for {_GATE_SECONDS} seconds; nothing was written."
             )
@@ -65,10 +65,10 @@ def share(connection: Connection, key: int) -> None:
 
 
 def seize(connection: Connection, key: int) -> None:
-    """Hold the stream ``key`` alone: wait a moment, then end the sessions that hold it.
+    """Hold a stream alone: wait a moment, then end the sessions that hold it.
 
     Raises:
-        SinkUnavailable: one of them is another user's, which this user may not end.
+        SinkUnavailable: this user may not end one of them, which is another user's.
     """
     deadline = time.monotonic() + GRACE_SECONDS
     if not _lock_gate(connection, key, GRACE_SECONDS):
@@ -83,7 +83,7 @@ def seize(connection: Connection, key: int) -> None:
 
 
 def release(connection: Connection) -> None:
-    """Let go of all named locks: a session keeps them over the end of a transaction."""
+    """Release all named locks, which outlive a transaction."""
     import pymysql
 
     if connection.closed or connection.invalidated:
