@@ -119,7 +119,7 @@ class DamageContract(SinkPlace):
             start(stream, sink, limit=1 + (number + 1) % 3)
             self.assert_exactly_once(sink, stream)
             stream.forget_copy("older")
-        repairs = [entry.decision for entry in sink.ledger.entries("s") if entry.is_repair]
+        repairs = [str(entry.decision) for entry in sink.ledger.entries("s") if entry.is_repair]
         assert [words.split(",")[0] for words in repairs] == [f"repair: checkpoint {kind}" for kind in self.damages.values()]
 
     def test_first_batch_that_was_never_written_begins_again(self, stream: Stream) -> None:
