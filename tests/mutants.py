@@ -81,7 +81,7 @@ MUTANTS = [
     Mutant(
         "chain-check",
         "decide.py",
-        '    return Write() if found == "equal" else Refuse(found, head)',
+        '    return Write() if order == "equal" else Refuse(order, head)',
         "    return Write()",
         (f"{JDBC}::TestSqlite::test_lost_checkpoint_is_refused", MODEL),
     ),
@@ -95,7 +95,7 @@ MUTANTS = [
     Mutant(
         "files-of-the-start",
         "position.py",
-        'if found == "equal" and _canonical(self.start_files) != _canonical(before.end_files):',
+        'if place == "equal" and _canonical(self.start_files) != _canonical(before.end_files):',
         "if False:",
         (f"{JDBC}::TestSqlite::test_same_offsets_with_other_files_do_not_line_up",),
     ),
@@ -158,7 +158,7 @@ MUTANTS = [
     Mutant(
         "doubt",
         "doubt.py",
-        "    if begun is None:",
+        "    if intent is None:",
         "    if True:",
         (
             f"{FUNCTION}::test_batch_in_doubt_stops_the_stream",
@@ -618,15 +618,15 @@ MUTANTS = [
     ),
     Mutant(
         "event-given-once",
-        "report.py",
-        "        self._is_told = True",
+        "observe/__init__.py",
+        "        self._is_published = True",
         "        pass",
         (f"{EVENTS}::test_epoch_that_was_told_is_not_told_again_by_an_error",),
     ),
     Mutant(
         "event-of-an-error",
-        "report.py",
-        "        if error is not None and not self._is_told:",
+        "observe/__init__.py",
+        "        if error is not None and not self._is_published:",
         "        if False:",
         (f"{EVENTS}::test_refused_epoch", f"{EVENTS}::test_failed_epoch_raises_the_error_itself"),
     ),
@@ -646,15 +646,15 @@ MUTANTS = [
     ),
     Mutant(
         "repair-entry",
-        "recovery/mend.py",
-        "    look.sink.append(Entry.next(head, epoch, sink=str(look.sink), versions=versions(), decision=why))",
+        "recovery/repair.py",
+        "    stream.ledger.append(Entry.next(head, epoch, sink=stream.sink, decision=why))",
         "",
         (f"{RECOVERY}::TestSqlite::test_every_damage_is_mended_and_every_row_there_once",),
     ),
     Mutant(
         "repair-of-a-settled-batch",
         "recovery/goal.py",
-        "    settled = [*leading, *begun]",
+        "    settled = [*leading, *unfinished]",
         "    settled: list[Entry] = []",
         (
             f"{RECOVERY}::test_crash_between_two_sinks_and_a_lost_checkpoint",
@@ -663,7 +663,7 @@ MUTANTS = [
     ),
     Mutant(
         "repair-without-state",
-        "recovery/mend.py",
+        "recovery/repair.py",
         "    if not (goal.is_stateful or (old is not None and old.exists(STATE))):",
         "    if True:",
         (f"{RECOVERY}::TestSqlite::test_state_that_is_gone_is_refused_and_read_again_where_the_user_says_so",),
@@ -677,7 +677,7 @@ MUTANTS = [
     ),
     Mutant(
         "repair-broken-off",
-        "recovery/mend.py",
+        "recovery/repair.py",
         '    if folder.exists("") or not mended.exists("metadata") or not (was_entered or is_first):',
         "    if True:",
         (f"{RECOVERY}::TestSqlite::test_state_follows_a_checkpoint_that_is_put_back",),
@@ -698,14 +698,14 @@ MUTANTS = [
     ),
     Mutant(
         "repair-of-another-query",
-        "recovery/mend.py",
-        '    if found.kind in ("foreign", "other"):',
+        "recovery/repair.py",
+        '    if diagnosis.kind in ("foreign", "other"):',
         "    if False:",
         (f"{RECOVERY}::test_checkpoint_of_another_query_is_refused",),
     ),
     Mutant(
         "repair-over-lost-files",
-        "recovery/mend.py",
+        "recovery/repair.py",
         "    if lost and not (accept_data_loss or dry_run):",
         "    if False:",
         (f"{RECOVERY}::test_files_that_were_deleted_before_they_were_read_are_named",),
@@ -852,13 +852,13 @@ MUTANTS = [
     Mutant(
         "gap-in-a-source-log",
         "recovery/diagnosis.py",
-        "    lost = [str(number) for number in range(last + 1) if number not in found]",
+        "    lost = [str(number) for number in range(last + 1) if number not in present]",
         "    lost: list[str] = []",
         (DIAGNOSIS,),
     ),
     Mutant(
         "first-batch-from-elsewhere",
-        "recovery/beginnings.py",
+        "recovery/past.py",
         "if not (old is not None and",
         "if False and not (old is not None and",
         (DIAGNOSIS, REBUILD, STATE),
@@ -866,7 +866,7 @@ MUTANTS = [
     Mutant(
         "log-of-a-checkpoint-that-was-cut-anew",
         "recovery/past.py",
-        "            return above is not None and sorted(found[above]) == sorted(known[above])",
+        "            return above is not None and sorted(old_log[above]) == sorted(known[above])",
         "            return True",
         (REBUILD,),
     ),
@@ -879,7 +879,7 @@ MUTANTS = [
     ),
     Mutant(
         "state-of-batches-that-were-taken-back",
-        "recovery/mend.py",
+        "recovery/repair.py",
         "        mended.remove(path)",
         "        pass",
         (MEND,),
