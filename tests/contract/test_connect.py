@@ -6,11 +6,14 @@ which runs all of them.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.servers.postgres import VARIABLE as POSTGRES
 
 FOLDER = Path(__file__).parent.parent / "connect"
 
@@ -21,7 +24,8 @@ CHOSEN = (
 
 
 @pytest.mark.timeout(900)
-def test_contract_holds_on_connect():
-    command = [sys.executable, "-m", "pytest", "-q", "-k", CHOSEN, str(FOLDER)]
-    done = subprocess.run(command, cwd=FOLDER.parent.parent, capture_output=True, text=True, check=False)
+def test_contract_holds_on_connect(postgres_server):
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-k", CHOSEN, str(FOLDER)]
+    variables = {**os.environ, POSTGRES: postgres_server}
+    done = subprocess.run(command, cwd=FOLDER.parent.parent, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-20000:] + done.stderr[-3000:]

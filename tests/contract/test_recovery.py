@@ -21,6 +21,8 @@ from foreachonce.testing.recovery import (
     RecoveryContract,
     StatefulRecoveryContract,
     lose_a_source_log_entry,
+    lose_it,
+    put_an_older_copy_back,
     start,
 )
 from tests.contract.effects import Broken, Effects
@@ -123,6 +125,8 @@ class TestDelta(PutBack, DeltaPlace, RecoveryContract):
 
 
 class TestDeltaFromKafka(FromKafka, PutBack, DeltaPlace, DamageContract):
+    # TestDelta has all damages with files, and others all with Kafka.
+    damages = {lose_it: "missing", put_an_older_copy_back: "behind"}  # noqa: RUF012
     snapshot, put_back, _history = TestDelta.snapshot, TestDelta.put_back, TestDelta._history
 
 

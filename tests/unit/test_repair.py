@@ -195,7 +195,7 @@ def test_repair_that_broke_off_between_its_two_moves_is_finished(query, sink):
     assert texts(made.folder) == whole
 
 
-@pytest.mark.parametrize("repairs", [1, 15, 16, 17, 300])
+@pytest.mark.parametrize("repairs", [1, 15, 16, 17, 70])
 def test_newest_batch_is_found_behind_any_number_of_repairs(query, sink, repairs):
     made = query(1, 1)
     for _ in range(repairs):

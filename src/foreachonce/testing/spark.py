@@ -14,8 +14,9 @@ from foreachonce.faults import VARIABLE
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# A session of some minutes pays for the optimizing compiler, and does not live to see it pay back.
-JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData"
+# A session of some minutes pays for the optimizing compiler, and does not live to see it pay back. Without it Java keeps
+# room for 48 MB of code, which Spark and Delta fill within two minutes.
+JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -XX:ReservedCodeCacheSize=240m"
 SMALL = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",

@@ -15,6 +15,7 @@ import pytest
 from pyspark.errors import StreamingQueryException
 
 from foreachonce.chain import breaks
+from foreachonce.checkpoint import COMPACT_INTERVAL_SETTING
 from foreachonce.faults import VARIABLE, Action, Point
 from foreachonce.sink import Sink
 from foreachonce.testing.driver import Driver, Job
@@ -122,13 +123,18 @@ class WriteContract(SinkPlace):
         stream.run(sink)
         self.assert_exactly_once(sink, stream)
 
-    def test_source_log_compaction_leaves_the_chain_whole(self, stream: FileStream) -> None:
+    def test_source_log_compaction_leaves_the_chain_whole(self, stream: FileStream, spark: SparkSession) -> None:
         sink = self.sink("s")
-        stream.feed(*([number] for number in range(12)))
-        stream.run(sink)
+        stream.feed(*([number] for number in range(4)))
+        spark.conf.set(COMPACT_INTERVAL_SETTING, "3")
+        try:
+            stream.run(sink)
+        finally:
+            spark.conf.unset(COMPACT_INTERVAL_SETTING)
+        assert (stream.checkpoint / "sources/0/2.compact").exists()
         self.assert_exactly_once(sink, stream)
-        assert [len(entry.position.sources["0"].files) for entry in sink.ledger.entries("s")] == [1] * 12
-        assert [entry.seq for entry in sink.ledger.entries("s", after=9)] == [10, 11]
+        assert [len(entry.position.sources["0"].files) for entry in sink.ledger.entries("s")] == [1] * 4
+        assert [entry.seq for entry in sink.ledger.entries("s", after=1)] == [2, 3]
 
     def test_batch_without_rows_has_an_entry(self, stream: FileStream) -> None:
         sink = self.sink("s")
