@@ -30,7 +30,7 @@ setup: $(READY) ## Make .venv with the locked versions
 unit: setup ## Run the tests that need neither Spark nor a database
 	@$(RUN) -m pytest tests/unit $(ARGS)
 
-soak: setup ## Kill drivers at ROUNDS seeded moments on each database (SEED repeats a run)
+soak: setup ## Kill drivers that write to every place, at ROUNDS seeded moments (SEED repeats a run)
 	@sh tools/java.sh
 	@sh tools/mariadb.sh
 	@$(RUN) -m tests.acceptance.soak --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
