@@ -28,6 +28,8 @@ SMALL = {
     # Small Arrow batches, so that a small frame still is several of them.
     "spark.sql.execution.arrow.maxRecordsPerBatch": "50",
     "spark.log.level": "ERROR",
+    # The plans that nobody looks at are written down in the cheapest form.
+    "spark.sql.ui.explainMode": "simple",
     # A frame of some rows is read faster than code for it is compiled.
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
