@@ -157,8 +157,7 @@ def ways(sqlite_url, kafka_server, tmp_path: Path, new_database) -> dict[str, Wa
     first = str(tmp_path / "first")
     write = exactly_once(DeltaTables(first, merged, stream="s"))(partial(two_tables, tables=(first, merged)))
     add("delta tables", write, Untouched(first), DeltaReader(first), DELTA_POINTS)
-    # A new driver's first batch has its producer made first, on either path.
-    for path, points in [("task", TASK_POINTS), ("driver", ("fence-begun", "fenced", *KAFKA_DRIVER_POINTS))]:
+    for path, points in [("task", TASK_POINTS), ("driver", KAFKA_DRIVER_POINTS)]:
         topic = f"events-{uuid4().hex[:12]}"
         make_topic(kafka_server, topic, partitions=1)
         sink = kafka_sink(f"{KAFKA}{kafka_server}/{topic}", path=path)
