@@ -6,7 +6,9 @@ Kills at every step of a Kafka transaction are in test_kill_at_every_step.py.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ class Landing:
 
     stream: KafkaStream
     sink: Any
-    watch: Reader
+    open_reader: Callable[[], Reader]
 
     @property
     def job(self) -> Job:
@@ -41,9 +43,9 @@ class Landing:
 def test_kafka_source_lands_once_in_every_sink(kafka_server, kafka_place, postgres_url, delta_path, tmp_path: Path):
     """Two partitions, killed drivers, and a partition that joins."""
     sinks = [
-        (JdbcSink(postgres_url, table="events", stream="s"), SqlReader(postgres_url)),
-        (DeltaSink(delta_path, stream="s"), DeltaReader(delta_path)),
-        (kafka_sink(kafka_place), reader(kafka_place)),
+        (JdbcSink(postgres_url, table="events", stream="s"), partial(SqlReader, postgres_url)),
+        (DeltaSink(delta_path, stream="s"), partial(DeltaReader, delta_path)),
+        (kafka_sink(kafka_place), partial(reader, kafka_place)),
     ]
     landings = [
         Landing(KafkaStream(kafka_server, tmp_path / str(number), records=100, partitions=2), *sink)
@@ -68,8 +70,9 @@ def test_kafka_source_lands_once_in_every_sink(kafka_server, kafka_place, postgr
 
 def check(landing: Landing) -> None:
     """Every record is there once, and the chain ends with three partitions."""
-    assert landing.watch.ids() == landing.stream.ids()
-    landing.watch.close()
+    found = landing.open_reader()
+    assert found.ids() == landing.stream.ids()
+    found.close()
     entries = list(landing.sink.ledger.entries("s"))
     assert list(breaks(entries)) == []
     ends = json.loads(entries[-1].position.sources["0"].end)[landing.stream.source.topic]

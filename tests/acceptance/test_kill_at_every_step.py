@@ -194,8 +194,7 @@ def test_a_kill_at_any_step_loses_and_repeats_nothing(ways: dict[str, Way]):
             assert driver.wait() == 0, driver.log()
         for way in ways.values():
             way.reader.look()
-    for way in ways.values():
-        way.check_all(len(killed_at))
+            way.check_all(len(killed_at))
     assert in_the_other_table(ways["transaction"].url) == list(range(len(killed_at)))
     merged = DeltaReader(str(Path(ways["delta tables"].stream.checkpoint).parents[2] / "merged"))
     merged.look()
