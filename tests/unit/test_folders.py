@@ -10,7 +10,7 @@ from zlib import crc32
 
 import pytest
 
-from foreachonce.checkpoint.local import LocalFolder
+from foreachonce.checkpoint.local import LocalCheckpoint
 from foreachonce.errors import ConfigurationError, EpochError
 from tests.folders import FolderContract
 from tests.unit.builders import FakeFolder
@@ -40,7 +40,7 @@ class TestLocal(FolderContract):
     @pytest.fixture(params=product(["", "file:", "file://"], NAMES), ids="".join)
     def folder(self, request, tmp_path):
         start, name = request.param
-        return LocalFolder(f"{start}{tmp_path}/{name}")
+        return LocalCheckpoint(f"{start}{tmp_path}/{name}")
 
     def spoil(self, folder, path, size):
         place = on_disk(folder, path)
@@ -57,7 +57,7 @@ def on_disk(folder, path: str) -> Path:
 
 @pytest.fixture
 def local(tmp_path):
-    return LocalFolder(str(tmp_path / "checkpoint"))
+    return LocalCheckpoint(str(tmp_path / "checkpoint"))
 
 
 @pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 1024, 5000])
@@ -90,7 +90,7 @@ def test_bytes_that_are_no_text_are_damage(local):
 
 def test_nothing_is_beside_a_whole_file_system():
     with pytest.raises(ConfigurationError, match="a folder of its own"):
-        LocalFolder("/").beside(".mended")
+        LocalCheckpoint("/").beside(".mended")
 
 
 def test_file_that_nobody_can_look_for_counts_as_there(local):

@@ -8,9 +8,8 @@ from typing import get_args
 
 import pytest
 
-from foreachonce.decide import Reason, Refuse
+from foreachonce.decide import SHOWN, Reason, Refuse, explain
 from foreachonce.position import Position, SourceSpan
-from foreachonce.decide import SHOWN, explain
 from tests.unit.builders import entry, epoch, kafka
 
 SEEN = epoch(7, 9, stream="orders", query_id="query-new", batch_id=41, run_id="run-new")
