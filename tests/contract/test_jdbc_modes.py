@@ -219,11 +219,16 @@ def test_batches_of_a_run_make_no_tables_and_open_no_connections(write, url, que
         pytest.skip("asks PostgreSQL's catalog")
     keywords = {"mode": "merge", "key": "id", "schema": "id int, v string"}
     write([(1, "a")], [(2, "b")], **keywords)
-    names = "select max(oid::bigint) from pg_class"
-    (before,) = query(names)[0]
-    write(*([(number, "c")] for number in range(8)), **keywords)
-    (after,) = query(names)[0]
-    # A new run makes its stage, and each worker's connection its temporary table, once: a table, a type, a TOAST each.
-    assert after - before < 25
+
+    def growth() -> int:
+        names = "select max(oid::bigint) from pg_class"
+        (before,) = query(names)[0]
+        write(*([(number, "c")] for number in range(8)), **keywords)
+        (after,) = query(names)[0]
+        return after - before
+
+    # A new run makes its stage, and each worker's connection its temporary table, once: a table, a type, a TOAST each. All
+    # databases of a server draw from one counter, so other tests can only add to it.
+    assert any(growth() < 25 for _ in range(5))
     (sessions,) = query("select count(*) from pg_stat_activity where datname = current_database()")[0]
     assert sessions <= 6
