@@ -244,13 +244,13 @@ def _with_lengths(lengths: Numbers, before: bytes) -> Numbers:
 
 
 def _numeric(column: pa.Array) -> list[pa.Array]:
-    """Digits to the base 10,000, the same number for each value; the server strips zeros at both ends (make_result)."""
+    """Digits to the base 10,000, as many as the longest value has; the server strips zeros at both ends (make_result)."""
     import numpy as np
 
-    precision, scale = column.type.precision, column.type.scale
+    scale = column.type.scale
     fraction = -(-scale // _BASE_DIGITS)
-    places = fraction + -(-max(precision - scale, 0) // _BASE_DIGITS)
     rest, is_negative = _scaled(column, fraction * _BASE_DIGITS - scale)
+    places = max(fraction, -(-len(str(rest.max())) // _BASE_DIGITS))
     record = np.zeros((len(column), 6 + places), ">i2")
     record[:, 1] = 8 + 2 * places
     record[:, 2:6] = (places, places - fraction - 1, 0, max(scale, 0))
