@@ -102,7 +102,7 @@ MUTANTS = [
     Mutant(
         "fence",
         "sql/statements.py",
-        "    if found[-1].run_id != run_id:",
+        "    if ours_and_newest[-1].run_id != run_id:",
         "    if False:",
         (f"{JDBC}::TestPostgresDirect::test_paused_run_writes_nothing_after_it_was_replaced",),
     ),

@@ -57,14 +57,14 @@ def _of(rows: Rows, winners: sa.Select[Any], ops: tuple[str, ...]) -> sa.Select[
 
 
 def _delete(connection: Connection, database: Database, rows: Rows, keys: sa.Select[Any]) -> None:
-    table, gone = rows.clause, keys.subquery("gone")
-    is_gone = sa.exists().where(*(table.c[name] == gone.c[name] for name in rows.target.key))
+    table, deleted = rows.clause, keys.subquery("deleted")
+    is_deleted = sa.exists().where(*(table.c[name] == deleted.c[name] for name in rows.target.key))
     if database.locks_in_order:
         # So that two streams into one table cannot deadlock.
         key = [table.c[name] for name in rows.target.key]
-        locked = sa.select(*key).where(is_gone).order_by(*key).with_for_update(of=table).subquery("locked")
+        locked = sa.select(*key).where(is_deleted).order_by(*key).with_for_update(of=table).subquery("locked")
         connection.execute(sa.select(sa.func.count()).select_from(locked))
-    connection.execute(sa.delete(table).where(is_gone))
+    connection.execute(sa.delete(table).where(is_deleted))
 
 
 def _upsert(connection: Connection, database: Database, rows: Rows, winners: sa.Select[Any]) -> None:
@@ -104,9 +104,9 @@ def _greatest_first(column: sa.ColumnElement[Any]) -> tuple[sa.ColumnElement[Any
 def _refuse_null_keys(connection: Connection, rows: Rows, winners: sa.Select[Any]) -> None:
     inner = winners.subquery("incoming")
     is_null = [inner.c[name].is_(None) for name in rows.target.key]
-    found = connection.execute(sa.select(*is_null).where(sa.or_(*is_null)).limit(1)).first()
-    if found is not None:
-        name = next(name for name, missing in zip(rows.target.key, found, strict=True) if missing)
+    row = connection.execute(sa.select(*is_null).where(sa.or_(*is_null)).limit(1)).first()
+    if row is not None:
+        name = next(name for name, missing in zip(rows.target.key, row, strict=True) if missing)
         raise WriteFailed(
             f"table {rows.target}: key column {name!r} holds NULL in this batch, which equals no other NULL; "
             "filter such rows out, or choose another key=. Nothing was written."
@@ -117,9 +117,9 @@ def _refuse_duplicates(connection: Connection, rows: Rows, winners: sa.Select[An
     target, inner = rows.target, winners.subquery("incoming")
     key = [inner.c[name] for name in target.key]
     twice = sa.select(*key, sa.func.count().label("times")).group_by(*key).having(sa.func.count() > 1).limit(EXAMPLES)
-    found = connection.execute(twice).all()
-    if found:
-        examples = "; ".join(f"({', '.join(map(repr, row[:-1]))}) {row[-1]} times" for row in found)
+    duplicates = connection.execute(twice).all()
+    if duplicates:
+        examples = "; ".join(f"({', '.join(map(repr, row[:-1]))}) {row[-1]} times" for row in duplicates)
         why = "order_by= leaves ties" if target.order_by else "order_by= can say which row wins"
         raise DuplicateKeys(
             f"table {target}: this batch holds the same key=({', '.join(target.key)}) more than once: "
@@ -131,9 +131,9 @@ def _refuse_unknown_ops(connection: Connection, rows: Rows, source: sa.Select[An
     op = source.subquery("incoming").c[OP]
     known = (*UPSERTS, *DELETES, *IGNORED)
     wrong = sa.select(op).where(sa.or_(op.is_(None), sa.func.lower(op).not_in(known))).limit(1)
-    found = connection.execute(wrong).first()
-    if found is not None:
-        said = "NULL" if found[0] is None else repr(found[0])
+    row = connection.execute(wrong).first()
+    if row is not None:
+        said = "NULL" if row[0] is None else repr(row[0])
         raise FrameError(
             f"table {rows.target}: column {rows.target.op!r} says {said}, which is no known change; known are "
             f"{', '.join(known)}; write one of them, or filter such rows out. Nothing was written."

@@ -150,10 +150,10 @@ def create(connection: Connection, database: Database, schema: str | None) -> st
 def check_identity(connection: Connection, schema: str | None, identity: str) -> None:
     """Refuse to write where an executor sees another ledger than the driver."""
     meta = tables(schema).meta
-    found = connection.execute(sa.select(meta.c.value).where(meta.c.name == "identity")).scalar()
-    if found != identity:
+    seen = connection.execute(sa.select(meta.c.value).where(meta.c.name == "identity")).scalar()
+    if seen != identity:
         raise LedgerError(
-            f"the ledger that this executor sees (identity {found}) is not the driver's ({identity}): they do not share "
+            f"the ledger that this executor sees (identity {seen}) is not the driver's ({identity}): they do not share "
             "the database. An SQLite file must be on the machine of both."
         )
 

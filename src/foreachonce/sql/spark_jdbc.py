@@ -15,7 +15,7 @@ Why each row comes once, although Spark's writer may write a task's rows more th
 - Which attempts are taken is read once, in the transaction, and later statements name them. An attempt that commits
   meanwhile is not among them.
 - Each batch has staging tables of its own, under names that were never used. What an abandoned task writes later goes
-  nowhere: its table is gone.
+  nowhere: its table was dropped.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ MARK = -1
 GENERIC_POINTS: tuple[Point, ...] = ("rows-staged", "rows-written", "entry-written", "committed")
 # What the library decides itself, and what would let a task leave half of its rows.
 _TAKEN = ("dbtable", "query", "isolationlevel")
-# The options whose values may be told.
+# The options whose values messages may show.
 _OPEN = ("driver", "user", "batchsize", "numpartitions", "querytimeout")
 # What is shorter is a flag or a number, unless its name says otherwise.
 _LONG = 8

@@ -209,11 +209,11 @@ def is_held(connection: Connection, schema: str | None, stream: str, run_id: str
     Raises:
         Fenced: it had, and a newer run has taken it since.
     """
-    found = runs(connection, schema, stream, run_id)
-    if not found or found[0].run_id != run_id:
+    ours_and_newest = runs(connection, schema, stream, run_id)
+    if not ours_and_newest or ours_and_newest[0].run_id != run_id:
         return False
-    if found[-1].run_id != run_id:
-        raise Fenced(_explain(stream, found[0], found[-1]))
+    if ours_and_newest[-1].run_id != run_id:
+        raise Fenced(_explain(stream, ours_and_newest[0], ours_and_newest[-1]))
     return True
 
 

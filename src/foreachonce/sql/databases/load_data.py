@@ -73,14 +73,14 @@ def check_table(connection: Connection, table: str, schema: str | None, columns:
     place = {"schema": schema, "name": table}
     name = f"{schema}.{table}" if schema else table
     _check_engine(connection, place, name)
-    found = {
+    existing = {
         row[0]: _Column(row[1], row[2], "auto_increment" in (row[3] or "").lower())
         for row in connection.execute(_COLUMNS, place)
     }
-    _check_texts(name, columns, found)
+    _check_texts(name, columns, existing)
     if key:
-        _check_collations(name, key, found)
-        _check_indexes(connection, place, name, columns, key, found)
+        _check_collations(name, key, existing)
+        _check_indexes(connection, place, name, columns, key, existing)
 
 
 def _check_engine(connection: Connection, place: dict[str, str | None], name: str) -> None:
@@ -93,9 +93,9 @@ def _check_engine(connection: Connection, place: dict[str, str | None], name: st
         )
 
 
-def _check_texts(name: str, columns: Sequence[str], found: dict[str, _Column]) -> None:
+def _check_texts(name: str, columns: Sequence[str], existing: dict[str, _Column]) -> None:
     for column in columns:
-        charset = found[column].charset if column in found else None
+        charset = existing[column].charset if column in existing else None
         if charset not in (None, _WHOLE_UNICODE):
             raise FrameError(
                 f"table {name}: column {column!r} has the character set {charset}, which lacks characters that Spark's "
@@ -103,9 +103,9 @@ def _check_texts(name: str, columns: Sequence[str], found: dict[str, _Column]) -
             )
 
 
-def _check_collations(name: str, key: Sequence[str], found: dict[str, _Column]) -> None:
+def _check_collations(name: str, key: Sequence[str], existing: dict[str, _Column]) -> None:
     for column in key:
-        collation = found[column].collation if column in found else None
+        collation = existing[column].collation if column in existing else None
         if collation is not None and not collation.endswith("_bin"):
             raise FrameError(
                 f"table {name}: key column {column!r} has the collation {collation}, which takes texts for equal that Spark "
@@ -119,7 +119,7 @@ def _check_indexes(
     name: str,
     columns: Sequence[str],
     key: Sequence[str],
-    found: dict[str, _Column],
+    existing: dict[str, _Column],
 ) -> None:
     """ON DUPLICATE KEY UPDATE updates the row that any unique index finds, which may be a row of another key."""
     indexes: dict[str, list[tuple[str | None, int | None]]] = {}
@@ -128,7 +128,7 @@ def _check_indexes(
     if not any(_is_on(parts, key) for parts in indexes.values()):
         raise FrameError(f"table {name} has no unique index on all of key=({', '.join(key)}), only on a part of a column.")
     for index, parts in indexes.items():
-        is_numbered = any(column in found and found[column].counts and column not in columns for column, _ in parts)
+        is_numbered = any(column in existing and existing[column].counts and column not in columns for column, _ in parts)
         if not _is_on(parts, key) and not is_numbered:
             raise FrameError(
                 f"table {name} has the unique index {index} beside the one on key=({', '.join(key)}): the database would "
@@ -238,8 +238,8 @@ class _Loader:
         if not cursor.warning_count:
             return
         cursor.execute("show warnings limit 1")
-        found = cursor.fetchone()
-        words = f"{found[2]} ({found[1]})" if found else "a warning that it does not show"
+        warning = cursor.fetchone()
+        words = f"{warning[2]} ({warning[1]})" if warning else "a warning that it does not show"
         raise WriteFailed(
             f"table {self._table.name}: a row did not go in as it is, so nothing was written: {without_values(words)}"
         )

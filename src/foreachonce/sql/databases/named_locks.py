@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from foreachonce.errors import SinkUnavailable
 from foreachonce.sql.databases.base import GRACE_SECONDS, SEIZE_SECONDS
 
-# MySQL allows a recursion of 1000 steps. A server allows about 150 sessions, unless it is told otherwise.
+# MySQL allows a recursion of 1000 steps. A server allows about 150 sessions by default.
 SLOTS = 512
 # How long a writer waits for a take-over to end; one that takes longer hangs.
 _GATE_SECONDS = 60
@@ -74,7 +74,7 @@ def seize(connection: Connection, key: int) -> None:
     if not _lock_gate(connection, key, GRACE_SECONDS):
         _end(connection, [_gate_holder(connection, key)])
         if not _lock_gate(connection, key, SEIZE_SECONDS):
-            raise SinkUnavailable("another run holds the stream for a take-over, and did not end when it was told to.")
+            raise SinkUnavailable("another run holds the stream for a take-over, and its session did not end.")
     if _empties(connection, key, deadline):
         return
     _end(connection, _holders(connection, key))
