@@ -105,12 +105,14 @@ class Way:
 
     def check(self, step: str) -> None:
         """All rows of each batch that has an entry are there, and none else."""
-        head, ids = self.ledger.head("s"), self.reader.ids()
-        # A commit that a killed driver had sent may come through between the two looks.
-        while (newer := self.ledger.head("s")) != head:
-            head, ids = newer, self.reader.ids()
-        if head is not None and self.is_exact:
-            assert ids == self.stream.ids()[: (head.seq + 1) * ROWS], step
+        head = self.ledger.head("s") if self.is_exact else None
+        while head is not None:
+            ids, newest = self.reader.ids(), self.ledger.head("s")
+            if newest == head:
+                assert ids == self.stream.ids()[: (head.seq + 1) * ROWS], step
+                return
+            # A commit that the killed driver had sent came through between the two looks.
+            head = newest
 
     def check_all(self, batches: int) -> None:
         """Everything is there once."""
