@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from foreachonce.errors import SinkUnavailable
+from foreachonce.polling import wait_until
 from foreachonce.sql.databases.base import GRACE_SECONDS, SEIZE_SECONDS
 
 # MySQL allows a recursion of 1000 steps. A server allows about 150 sessions by default.
@@ -113,11 +114,7 @@ def _holders(connection: Connection, key: int) -> list[int]:
 
 
 def _empties(connection: Connection, key: int, deadline: float) -> bool:
-    while _holders(connection, key):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
+    return wait_until(lambda: not _holders(connection, key), deadline - time.monotonic())
 
 
 def _end(connection: Connection, sessions: list[int] | list[int | None]) -> None:
