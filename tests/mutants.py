@@ -157,7 +157,7 @@ MUTANTS = [
     ),
     Mutant(
         "doubt",
-        "doubt.py",
+        "decide.py",
         "    if intent is None:",
         "    if True:",
         (
@@ -195,7 +195,7 @@ MUTANTS = [
     ),
     Mutant(
         "key-order",
-        "sql/merge.py",
+        "sql/stage.py",
         ".order_by(*(last.c[name] for name in rows.target.key))",
         "",
         ("tests/contract/test_key_order.py",),
@@ -415,7 +415,7 @@ MUTANTS = [
     ),
     Mutant(
         "kafka-done",
-        "kafka/write.py",
+        "kafka/batch.py",
         "        if part in batch.committed(batch.read()):\n            exhaust",
         "        if batch.committed(batch.read()) is None:\n            exhaust",
         (f"{KAFKA}::TestKafkaInParts::test_unfinished_batch_is_completed",),
@@ -764,14 +764,14 @@ MUTANTS = [
     ),
     Mutant(
         "page-shows-markup",
-        "cli/page/figures.py",
+        "cli/page.py",
         "autoescape=True",
         "autoescape=False",
         (f"{CLI}report.py::test_page_takes_nothing_from_elsewhere_and_shows_no_text_as_markup",),
     ),
     Mutant(
         "begin-after",
-        "recovery/begin.py",
+        "recovery/repair.py",
         "begin_anew(chain[-1], past)",
         "begin_anew(chain[0], past)",
         (
@@ -872,7 +872,7 @@ MUTANTS = [
     ),
     Mutant(
         "state-of-batches-that-were-cut-otherwise",
-        "recovery/state.py",
+        "recovery/past.py",
         "    return can_go_on and _ends_alike(old, last) and",
         "    return can_go_on and",
         (STATE, MEND),

@@ -12,8 +12,7 @@ from foreachonce.decorator import ExactlyOnce, exactly_once
 from foreachonce.delta.ledger import DeltaLedger
 from foreachonce.delta.sink import DeltaSink, DeltaTables
 from foreachonce.delta.transaction import DeltaTransaction
-from foreachonce.entry import Entry, Intent, Run
-from foreachonce.epoch import Epoch
+from foreachonce.entry import Entry, Epoch, Intent, Run
 from foreachonce.errors import (
     CommitInDoubt,
     ConfigurationError,

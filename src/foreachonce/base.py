@@ -9,14 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, cast, get_args
 
 from foreachonce.checkpoint import COMPACT_INTERVAL, COMPACT_INTERVAL_SETTING
-from foreachonce.entry import Entry
-from foreachonce.epoch import Epoch
+from foreachonce.entry import Entry, Epoch
 from foreachonce.errors import ConfigurationError
 from foreachonce.keywords import flags, one_of, texts
 from foreachonce.ledger import Ledger
-from foreachonce.recovery.begin import begin_after
-from foreachonce.recovery.repair import LedgerStream, Repair, repair
-from foreachonce.recovery.source import Earliest
+from foreachonce.recovery.diagnosis import Earliest
+from foreachonce.recovery.repair import LedgerStream, Repair, begin_after, repair
 from foreachonce.runner import run
 from foreachonce.sink import OnMismatch, Sink, Work
 from foreachonce.spark.files import HadoopFiles

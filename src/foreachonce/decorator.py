@@ -9,7 +9,7 @@ from functools import cache, update_wrapper
 from typing import TYPE_CHECKING, Any, get_args, overload
 
 from foreachonce.base import BatchFunction, SinkGroup, TransactionSink, name_of_function, reference
-from foreachonce.doubt import OnDoubt
+from foreachonce.decide import OnDoubt
 from foreachonce.errors import ConfigurationError, FrameError
 from foreachonce.keywords import flags, one_of, texts
 from foreachonce.runner import run

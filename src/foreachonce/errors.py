@@ -1,10 +1,9 @@
-"""Every error that foreachonce raises, under one root.
-
-A message names the keyword, table or stream, then what was found, then what to do. No message holds a password: the texts of
-client libraries pass through :mod:`foreachonce.secrets` first.
-"""
+"""Every error that foreachonce raises, under one root, and the secrets that stay out of their texts."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Sequence
 
 
 class ForeachOnceError(Exception):
@@ -80,3 +79,26 @@ class CommitInDoubt(ForeachOnceError):
     The rows and the entry are both there, or neither is. The message names a Spark job that failed for a reason of its own,
     such as an error in a user-defined function.
     """
+
+
+def scrub_texts(text: str, secrets: Sequence[str]) -> str:
+    """Replace secrets in a text, in whatever way they are encoded there."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = re.sub("".join(_forms(character) for character in secret), "***", text)
+    return text.strip()
+
+
+def hide_credentials(text: str) -> str:
+    """Replace what looks like a password in a text whose secrets are unknown.
+
+    That is what comes between a user's name and ``@`` in an address, and after ``password=``.
+    """
+    text = re.sub(r"(://[^\s:/@]*:)\S*@", r"\1***@", text)
+    return re.sub(r"(?i)(password=)[^\s&;,]+", r"\1***", text)
+
+
+def _forms(character: str) -> str:
+    """A pattern for a character, as it is or percent-encoded in either case; a space may be a plus."""
+    encoded = "".join(f"%{byte:02x}" for byte in character.encode())
+    plus = r"|\+" if character == " " else ""
+    return f"(?:{re.escape(character)}|(?i:{encoded}){plus})"

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Literal, get_args
 
-from foreachonce.errors import Fenced, Mismatch
-from foreachonce.secrets import hide_credentials
+from foreachonce.errors import Fenced, Mismatch, hide_credentials
 
 Outcome = Literal["written", "skipped", "refused", "fenced", "failed"]
 Step = Literal["resolve", "head", "take", "check", "commit", "total"]

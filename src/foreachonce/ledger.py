@@ -16,8 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from foreachonce.entry import Entry, LedgerState
-from foreachonce.epoch import Epoch
+from foreachonce.entry import Entry, Epoch, LedgerState
 
 
 class Ledger(Protocol):

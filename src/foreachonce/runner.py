@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from foreachonce.decide import Refuse, Skip, Write, decide, explain
-from foreachonce.entry import WRITE, Decision, Entry
-from foreachonce.epoch import Epoch
+from foreachonce.entry import WRITE, Decision, Entry, Epoch
 from foreachonce.errors import ForeachOnceError, Mismatch
 from foreachonce.events import Stopwatch
 from foreachonce.faults import Point, fault

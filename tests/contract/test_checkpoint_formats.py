@@ -25,12 +25,10 @@ from foreachonce.checkpoint import (
 from foreachonce.checkpoint.local import LocalCheckpoint
 from foreachonce.errors import EpochError
 from foreachonce.position import SourceSpan
-from foreachonce.recovery.diagnosis import diagnose
+from foreachonce.recovery.diagnosis import diagnose, missing_records
 from foreachonce.recovery.goal import Goal
-from foreachonce.recovery.past import past_of
+from foreachonce.recovery.past import KeptState, kept_state, past_of
 from foreachonce.recovery.rebuild import offsets_before, rebuild
-from foreachonce.recovery.source import missing_records
-from foreachonce.recovery.state import KeptState, kept_state
 from tests.servers.checkpoints import spark_checkpoints
 from tests.unit.builders import FakeFolder, entry
 

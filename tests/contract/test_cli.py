@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from foreachonce import DeltaSink, KafkaSink, SqlLedger
 from foreachonce.address import AddressOptions
-from foreachonce.cli.opening import address_of
+from foreachonce.cli.options import address_of
 from foreachonce.sql.url import parse_url
 from tests.servers.kafka import Reader, make_topic
 from tests.unit.builders import chain, entry, epoch

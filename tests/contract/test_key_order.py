@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from foreachonce.sql.databases.postgres import Postgres
-from foreachonce.sql.merge import apply, merge
+from foreachonce.sql.stage import apply, merge
 from foreachonce.sql.table import OP, Rows, SqlTarget
 from foreachonce.sql.url import parse_url
 

@@ -10,8 +10,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from foreachonce.entry import Decision, Entry
-from foreachonce.epoch import Epoch
+from foreachonce.entry import Decision, Entry, Epoch
 from foreachonce.errors import EpochError, SinkUnavailable
 from foreachonce.position import Position, SourceSpan
 from foreachonce.recovery.repair import LedgerStream, Repair, repair

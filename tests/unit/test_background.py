@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from foreachonce.sql.arrow import each_in_background
+from foreachonce.spark.frames import each_in_background
 
 
 def test_every_item_is_worked_on_in_order():

@@ -12,8 +12,7 @@ import pytest
 from foreachonce import DeltaLedger, KafkaLedger
 from foreachonce.address import AddressOptions, is_local
 from foreachonce.cli.doctor import Case
-from foreachonce.cli.opening import address_of
-from foreachonce.cli.options import Shared
+from foreachonce.cli.options import Shared, address_of
 from foreachonce.delta.address import DeltaAddress
 from foreachonce.errors import ConfigurationError
 from foreachonce.kafka.address import KafkaAddress

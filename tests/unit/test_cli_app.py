@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from foreachonce.cli.__main__ import main
 from foreachonce.cli.app import app
-from foreachonce.cli.words import duration, number
+from foreachonce.cli.output import duration, number
 from tests.unit.builders import chain
 from tests.unit.command import checkpoint_after, fill, run
 
@@ -39,7 +39,7 @@ def test_missing_package_says_what_to_install(called, monkeypatch, package):
 
 
 def test_error_of_the_command_itself_says_neither_yes_nor_no(called, monkeypatch, sqlite_url):
-    monkeypatch.setattr("foreachonce.cli.listing.require_stream", lambda *_: 1 / 0)
+    monkeypatch.setattr("foreachonce.cli.ledger.require_stream", lambda *_: 1 / 0)
     fill(sqlite_url, *CHAIN)
     code, said = called("ledger", "show", "s", "--ledger", sqlite_url)
     assert (code, "ZeroDivisionError" in said) == (3, True)

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from foreachonce import SqlLedger
-from foreachonce.cli.listing import newest_steps
+from foreachonce.cli.ledger import newest_steps
+from foreachonce.cli.output import decision_text, entry_fields, short
 from foreachonce.cli.timeline import steps
-from foreachonce.cli.words import decision_text, entry_fields, short
 from foreachonce.entry import Decision, Entry, Parts
 from foreachonce.position import Position, SourceSpan
 from tests.unit.builders import chain, entry, files, kafka, position

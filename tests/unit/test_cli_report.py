@@ -15,9 +15,8 @@ import pandas as pd
 import pytest
 from bokeh.models import HoverTool
 
-from foreachonce.cli.page.figures import FEW, bins, draw, page
-from foreachonce.cli.page.story import Event, Point, gather, read
-from foreachonce.cli.timeline import WORDS
+from foreachonce.cli.page import FEW, bins, draw, page
+from foreachonce.cli.timeline import WORDS, Event, Point, gather, read
 from foreachonce.entry import Decision
 from foreachonce.errors import ConfigurationError
 from tests.unit.builders import chain, entry, position
@@ -250,7 +249,7 @@ def test_longest_times_have_few_labels_too():
 @pytest.mark.parametrize("package", ["bokeh", "jinja2"])
 def test_missing_package_says_what_to_install(monkeypatch, tmp_path, sqlite_url, package):
     fill(sqlite_url, *chain(1))
-    monkeypatch.delitem(sys.modules, "foreachonce.cli.page.figures")
+    monkeypatch.delitem(sys.modules, "foreachonce.cli.page")
     monkeypatch.setitem(sys.modules, package, None)
     said = run("report", "s", "--ledger", sqlite_url, "--html", tmp_path / "report.html", code=2)
     assert "pip install 'foreachonce[report]'" in said

@@ -11,8 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreachonce.delta import history
-from foreachonce.delta.commit import Foreign, Own, Restore, file_changes, parse, user_metadata
-from foreachonce.delta.copies import copies_folder, from_copy, to_copy
+from foreachonce.delta.commit import (
+    Foreign,
+    Own,
+    Restore,
+    copies_folder,
+    file_changes,
+    from_copy,
+    parse,
+    to_copy,
+    user_metadata,
+)
 from foreachonce.delta.folder import LocalTable
 from foreachonce.delta.history import restored_version
 from foreachonce.delta.log import KEPT, CommitLog, LogCache, commit_file

@@ -8,8 +8,7 @@ import pytest
 
 from foreachonce import ConfigurationError, DeltaLedger, DeltaSink, DuplicateKeys, FrameError, SinkUnavailable, WriteFailed
 from foreachonce.delta import commit, ledger, write
-from foreachonce.delta.commit import APP_ID, METADATA, VERSION
-from foreachonce.delta.copies import copies_folder
+from foreachonce.delta.commit import APP_ID, METADATA, VERSION, copies_folder
 from foreachonce.delta.fit import check_columns
 from foreachonce.delta.spark import require_delta
 from foreachonce.delta.target import DeltaTarget, shown

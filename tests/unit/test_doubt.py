@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from foreachonce.doubt import Call, Confirm, settle
+from foreachonce.decide import Call, Confirm, settle
 from foreachonce.entry import WRITE, Decision, Intent
 from foreachonce.errors import ConfigurationError, InDoubt
 from tests.unit.builders import entry, epoch

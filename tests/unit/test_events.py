@@ -12,10 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from foreachonce import EpochError, Fenced, Mismatch, SqlLedger, exactly_once, observe
+from foreachonce.errors import hide_credentials
 from foreachonce.events import STEPS, Event, Stopwatch, reason_of
 from foreachonce.observe import Report
 from foreachonce.runner import run, write_once
-from foreachonce.secrets import hide_credentials
 from tests.unit.builders import epoch
 from tests.unit.test_model import ListSink
 

@@ -20,16 +20,13 @@ WINGS = ("sql", "delta", "kafka")
 LAYERS = (
     (
         "errors",
-        "secrets",
         "keywords",
         "polling",
         "position",
-        "epoch",
         "entry",
         "events",
         "faults",
         "decide",
-        "doubt",
         "chain",
     ),
     ("ledger", "sink", "address", "checkpoint/", "observe/"),

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from foreachonce import SqlLedger
 from foreachonce.chain import breaks
-from foreachonce.epoch import Epoch
+from foreachonce.entry import Epoch
 from foreachonce.errors import CommitInDoubt, Fenced, ForeachOnceError, Mismatch
 from foreachonce.runner import write_once
 from tests.unit.builders import epoch, position

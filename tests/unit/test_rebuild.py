@@ -13,9 +13,8 @@ from foreachonce.errors import Mismatch
 from foreachonce.position import Position, SourceSpan
 from foreachonce.recovery.diagnosis import diagnose
 from foreachonce.recovery.goal import Goal
-from foreachonce.recovery.past import past_of
+from foreachonce.recovery.past import KeptState, past_of
 from foreachonce.recovery.rebuild import begin_anew, offsets_before, rebuild
-from foreachonce.recovery.state import KeptState
 from tests.unit.builders import FakeFolder, entry, kafka, line, pointer
 from tests.unit.spark_model import META, Query, restart
 

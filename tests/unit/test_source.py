@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreachonce.position import Position, SourceSpan, kafka_offsets
+from foreachonce.recovery.diagnosis import MissingInput, missing_files, missing_records
 from foreachonce.recovery.goal import Goal
-from foreachonce.recovery.source import MissingInput, missing_files, missing_records
 from tests.unit.builders import FakeFolder, entry, kafka, line, pointer
 from tests.unit.spark_model import Query
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from foreachonce.recovery.goal import Goal
-from foreachonce.recovery.past import past_of
-from foreachonce.recovery.state import KeptState, kept_state, newer
+from foreachonce.recovery.past import KeptState, kept_state, newer, past_of
 from tests.unit.builders import FakeFolder
 from tests.unit.spark_model import Query
 

@@ -1,6 +1,5 @@
 """Spark's checkpoint folders: their formats, and a position out of one. Pure but for a folder's files."""
 
-from foreachonce.checkpoint.folder import CheckpointFiles, CheckpointFolder
 from foreachonce.checkpoint.formats import (
     COMPACT,
     COMPACT_INTERVAL,
@@ -20,6 +19,7 @@ from foreachonce.checkpoint.formats import (
     source_log_lines,
     source_log_names,
 )
+from foreachonce.checkpoint.local import CheckpointFiles, CheckpointFolder
 
 __all__ = [
     "COMPACT",

@@ -22,7 +22,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from foreachonce.checkpoint.folder import CheckpointFiles
+from foreachonce.checkpoint.local import CheckpointFiles
 from foreachonce.errors import EpochError
 from foreachonce.position import VOID, Position, SourceSpan, log_batch, log_pointer, source_folders
 

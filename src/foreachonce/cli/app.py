@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from foreachonce.address import PASSWORD
-from foreachonce.cli import doctor, listing, output, report, upkeep, verify
+from foreachonce.cli import doctor, ledger, output, report, verify
 from foreachonce.cli.options import with_shared_options
 from foreachonce.errors import ForeachOnceError, SinkUnavailable
 
@@ -49,9 +49,9 @@ app = typer.Typer(
 ledgers = typer.Typer(name="ledger", no_args_is_help=True, help="Look at a ledger's streams and entries.")
 app.add_typer(ledgers)
 
-ledgers.command("list")(with_shared_options(listing.list_streams))
-ledgers.command("show")(with_shared_options(listing.show))
-for command in (doctor.doctor, doctor.restore, verify.verify, report.report, upkeep.export, upkeep.prune, upkeep.init):
+ledgers.command("list")(with_shared_options(ledger.list_streams))
+ledgers.command("show")(with_shared_options(ledger.show))
+for command in (doctor.doctor, doctor.restore, verify.verify, report.report, ledger.export, ledger.prune, ledger.init):
     app.command()(with_shared_options(command))
 
 

@@ -15,8 +15,17 @@ from foreachonce.address import PASSWORD, Operation, is_local
 from foreachonce.checkpoint import COMPACT_INTERVAL, COMPACT_INTERVAL_SETTING, CheckpointFolder, query_id
 from foreachonce.checkpoint.local import LocalCheckpoint
 from foreachonce.cli import output
-from foreachonce.cli.opening import plain_settings, refuse_spark_secrets, spark_session, unknown_stream
-from foreachonce.cli.options import LEDGER, Checkpoint, Shared, Source, Stream
+from foreachonce.cli.options import (
+    LEDGER,
+    Checkpoint,
+    Shared,
+    Source,
+    Stream,
+    plain_settings,
+    refuse_spark_secrets,
+    spark_session,
+    unknown_stream,
+)
 from foreachonce.errors import ConfigurationError, EpochError, Expired, Mismatch, StateLost
 from foreachonce.kafka.address import source_probe
 from foreachonce.ledger import Ledger

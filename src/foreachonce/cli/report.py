@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 from foreachonce.cli import output
-from foreachonce.cli.opening import require_stream
-from foreachonce.cli.options import Shared, Stream
-from foreachonce.cli.page.story import gather, read
-from foreachonce.cli.words import plural
+from foreachonce.cli.options import Shared, Stream, require_stream
+from foreachonce.cli.output import plural
+from foreachonce.cli.timeline import gather, read
 from foreachonce.entry import versions
 from foreachonce.errors import ConfigurationError
 
@@ -31,7 +30,7 @@ def report(
     Needs the extra "report". Ends with 1 where the chain is broken; the page is written all the same.
     """
     try:
-        from foreachonce.cli.page.figures import page
+        from foreachonce.cli.page import page
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"the page needs Bokeh and Jinja2: pip install 'foreachonce[report]' ({error}).") from None
     logged = list(read(events or (), stream))

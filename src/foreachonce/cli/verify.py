@@ -12,10 +12,9 @@ import typer
 from foreachonce.address import LedgerAddress, TableName
 from foreachonce.chain import Break
 from foreachonce.cli import output
-from foreachonce.cli.opening import require_stream
-from foreachonce.cli.options import Shared, Stream
+from foreachonce.cli.options import Shared, Stream, require_stream
+from foreachonce.cli.output import entry_fields
 from foreachonce.cli.timeline import Proof
-from foreachonce.cli.words import entry_fields
 from foreachonce.entry import Entry
 from foreachonce.errors import ConfigurationError
 

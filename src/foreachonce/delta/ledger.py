@@ -16,8 +16,7 @@ from foreachonce.delta.folder import ConnectTable, HadoopTable, LocalTable, NoTa
 from foreachonce.delta.log import LOG, CommitLog, LogCache, stream_names
 from foreachonce.delta.spark import NewestState, append_nothing, location, require_delta
 from foreachonce.delta.target import check_place, is_path, shown
-from foreachonce.entry import Entry, LedgerState
-from foreachonce.epoch import Epoch
+from foreachonce.entry import Entry, Epoch, LedgerState
 from foreachonce.errors import Conflict, Fenced, LedgerError, SinkUnavailable
 from foreachonce.faults import fault
 from foreachonce.spark.resolve import is_connect

@@ -18,14 +18,15 @@ from foreachonce.delta.commit import (
     MARKER,
     MISSING,
     Commit,
+    Copies,
     FileChanges,
     Own,
     Restore,
+    copied_streams,
     file_changes,
     parse,
     read_metadata,
 )
-from foreachonce.delta.copies import Copies, copied_streams
 from foreachonce.delta.history import restored_version
 from foreachonce.delta.target import shown
 from foreachonce.errors import ConfigurationError, LedgerError

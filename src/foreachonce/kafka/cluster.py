@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from foreachonce.errors import ConfigurationError
-from foreachonce.secrets import scrub_texts
+from foreachonce.errors import ConfigurationError, scrub_texts
 
 # librdkafka's own log. It writes a line for each attempt to connect, and errors give the reasons once, so nothing is shown
 # unless the user configures logging.

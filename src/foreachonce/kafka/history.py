@@ -14,8 +14,7 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any, TypeAlias
 
-from foreachonce.entry import Entry, LedgerState, Parts
-from foreachonce.epoch import Epoch
+from foreachonce.entry import Entry, Epoch, LedgerState, Parts
 from foreachonce.errors import Conflict, Fenced, LedgerError
 
 # The key that marks a record of this library, and the version of the fields beside it.

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from typing import Any
 
-from foreachonce.entry import Entry, LedgerState
-from foreachonce.epoch import Epoch
+from foreachonce.entry import Entry, Epoch, LedgerState
 from foreachonce.errors import CommitInDoubt, ConfigurationError, Conflict
 from foreachonce.kafka.batch import HeldStream, KafkaBatch, held_by, hold, not_held
 from foreachonce.kafka.cluster import Cluster, Value

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, get_args
 
 from foreachonce.base import BaseSink
-from foreachonce.entry import Entry
-from foreachonce.epoch import Epoch
+from foreachonce.entry import Entry, Epoch
 from foreachonce.errors import ConfigurationError
+from foreachonce.kafka.batch import Path, write
 from foreachonce.kafka.cluster import Value
 from foreachonce.kafka.ledger import PREFIX, KafkaLedger
 from foreachonce.kafka.rows import RecordColumns, Shape
 from foreachonce.kafka.topic import require_topic
-from foreachonce.kafka.write import Path, write
 from foreachonce.keywords import one_of, texts
 from foreachonce.sink import OnMismatch
 from foreachonce.spark.resolve import refuse_streaming

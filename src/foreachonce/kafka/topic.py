@@ -20,7 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs h
     ResourceType,
 )
 
-from foreachonce.epoch import Epoch
+from foreachonce.entry import Epoch
 from foreachonce.errors import ConfigurationError, Conflict, LedgerError, SinkUnavailable
 from foreachonce.kafka.cluster import Cluster
 from foreachonce.kafka.errors import UNKNOWN_TOPIC, ClientErrors, translating

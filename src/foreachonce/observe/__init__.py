@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
 from types import TracebackType
 
-from foreachonce.entry import Entry
-from foreachonce.epoch import Epoch
+from foreachonce.entry import Entry, Epoch
 from foreachonce.events import Event, Outcome, Stopwatch, outcome_of, reason_of
 
 log = logging.getLogger("foreachonce")

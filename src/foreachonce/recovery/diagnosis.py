@@ -1,8 +1,9 @@
-"""Whether a checkpoint goes with what the ledgers say, and the words for it. Pure but for the folder's files."""
+"""Whether a checkpoint and its source go with what the ledgers say, and the words for it. Pure but for files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,10 +21,9 @@ from foreachonce.checkpoint import (
 )
 from foreachonce.entry import Entry
 from foreachonce.errors import EpochError, Mismatch
-from foreachonce.position import Position, log_pointer
+from foreachonce.position import Position, kafka_offsets, log_pointer
 from foreachonce.recovery.goal import Goal
-from foreachonce.recovery.past import lost_beginnings
-from foreachonce.recovery.source import MissingInput
+from foreachonce.recovery.past import log_entries, lost_beginnings
 
 Kind = Literal["new", "agrees", "missing", "damaged", "behind", "ahead", "changed", "replaced", "foreign", "other"]
 # The query can start on the checkpoint as it is.
@@ -291,3 +291,76 @@ def explain_other(root: str, diagnosis: Diagnosis, goal: Goal) -> Mismatch:
         "  If two queries share the stream's name, give each a stream= of its own. If this checkpoint is not wanted, move\n"
         "  it away: a missing one is written anew."
     )
+
+
+# By topic and partition, the first offset that Kafka still holds.
+Earliest = Mapping[str, Mapping[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class MissingInput:
+    """A part of a source that is gone before it was read.
+
+    Args:
+        source: Spark's id of the source.
+        what: a file's address, or a topic and partition.
+        first, last: of Kafka, the offsets of the first and the last record; None of a file.
+    """
+
+    source: str
+    what: str
+    first: int | None = None
+    last: int | None = None
+
+    def __str__(self) -> str:
+        if self.first is None or self.last is None:
+            return f"source {self.source}: the file {self.what}"
+        return (
+            f"source {self.source}: {self.what}, offsets {self.first} to {self.last} ({self.last - self.first + 1} records)"
+        )
+
+
+def missing_records(goal: Goal, earliest: Earliest) -> Iterator[MissingInput]:
+    """The records between where the sink ends and what Kafka still holds."""
+    if goal.last is None:
+        return
+    for source in goal.last.position.folders:
+        for topic, partitions in kafka_offsets(goal.last.position.sources[source].end).items():
+            for partition, following in sorted(partitions.items()):
+                first = earliest.get(topic, {}).get(partition, following)
+                if first > following:
+                    yield MissingInput(source, f"topic {topic}, partition {partition}", following, first - 1)
+
+
+def missing_files(goal: Goal, folder: CheckpointFolder) -> list[MissingInput]:
+    """The files that Spark had listed for batches after the sink's last, and that are deleted now.
+
+    Args:
+        folder: the query's own checkpoint; another's numbers its source log otherwise.
+    """
+    inputs = dict.fromkeys(
+        MissingInput(source, path)
+        for source, after in _file_sources(goal).items()
+        for path in _paths(folder, goal.folders[source], after)
+    )
+    return [each for each in inputs if not folder.has(each.what)]
+
+
+def _paths(folder: CheckpointFolder, source: str, after: int) -> Iterator[str]:
+    for name in folder.names(f"sources/{source}"):
+        newest = log_number(name)
+        if newest is not None and newest > after:
+            entries = log_entries(folder, f"sources/{source}/{name}")
+            yield from (str(json.loads(line)["path"]) for number in entries if number > after for line in entries[number])
+
+
+def _file_sources(goal: Goal) -> dict[str, int]:
+    """Each source that is made of files or has had no data, with the newest log entry that the sink has; -1 for none."""
+    newest = {} if goal.newest_entry is None else goal.newest_entry.position.sources
+    has = {} if goal.last is None else {source: log_pointer(span.end) for source, span in goal.last.position.sources.items()}
+    newest_entries = {}
+    for source in goal.folders:
+        if newest[source].end is None or log_pointer(newest[source].end) is not None:
+            after = has.get(source)
+            newest_entries[source] = -1 if after is None else after
+    return newest_entries

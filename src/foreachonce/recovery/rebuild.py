@@ -28,13 +28,11 @@ from foreachonce.checkpoint import (
     read_commit,
     source_log_files,
 )
-from foreachonce.entry import Entry
-from foreachonce.epoch import Epoch
+from foreachonce.entry import Entry, Epoch
 from foreachonce.errors import EpochError, Mismatch
 from foreachonce.position import Position, log_pointer
 from foreachonce.recovery.goal import Goal
-from foreachonce.recovery.past import Past, folder_log, lost_beginnings
-from foreachonce.recovery.state import STATE, KeptState
+from foreachonce.recovery.past import STATE, KeptState, Past, folder_log, lost_beginnings
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from py4j.protocol import Py4JJavaError
 
-from foreachonce.checkpoint.folder import without_slash
+from foreachonce.checkpoint.local import without_slash
 from foreachonce.errors import ConfigurationError, EpochError, SinkUnavailable
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class HadoopFiles:
     """Reads and writes through Hadoop's FileSystem in the driver's JVM: no Spark job, and every store that Spark can use.
 
-    See :class:`~foreachonce.checkpoint.folder.Folder`.
+    See :class:`~foreachonce.checkpoint.local.Folder`.
     """
 
     def __init__(self, jvm: Any, configuration: Any, root: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from py4j.protocol import Py4JError
 
 from foreachonce import checkpoint as cp
-from foreachonce.epoch import Epoch
+from foreachonce.entry import Epoch
 from foreachonce.errors import EpochError
 from foreachonce.position import Position, records_between
 from foreachonce.spark.files import ConnectFiles, HadoopFiles, java_class

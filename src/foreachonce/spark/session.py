@@ -10,8 +10,7 @@ from py4j.java_gateway import JavaClass
 from py4j.protocol import Py4JError, Py4JJavaError
 
 from foreachonce.address import SparkExtension
-from foreachonce.errors import ConfigurationError, SinkUnavailable
-from foreachonce.secrets import scrub_texts
+from foreachonce.errors import ConfigurationError, SinkUnavailable, scrub_texts
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -8,7 +8,7 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Any
 
 from foreachonce.base import BaseSink, name_of_function, reference
-from foreachonce.doubt import Confirm, OnDoubt, settle
+from foreachonce.decide import Confirm, OnDoubt, settle
 from foreachonce.entry import Entry
 from foreachonce.faults import Point, fault
 from foreachonce.sink import OnMismatch

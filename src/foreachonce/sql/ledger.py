@@ -10,8 +10,7 @@ from time import sleep
 
 from sqlalchemy.engine import URL, Connection
 
-from foreachonce.entry import Entry, Intent, LedgerState, Run
-from foreachonce.epoch import Epoch
+from foreachonce.entry import Entry, Epoch, Intent, LedgerState, Run
 from foreachonce.errors import CommitInDoubt, ConfigurationError, LedgerError, WriteFailed
 from foreachonce.keywords import texts
 from foreachonce.sql import statements

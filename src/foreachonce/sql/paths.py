@@ -22,9 +22,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 
 from foreachonce.faults import Point, fault
-from foreachonce.spark.frames import Receipt, Task, attempt, exhaust, fetched, few, partitions, run_tasks
+from foreachonce.spark.frames import Receipt, Task, attempt, exhaust, fetched, few, partitions, peeked, run_tasks
 from foreachonce.sql import stage
-from foreachonce.sql.arrow import peeked
 from foreachonce.sql.databases.base import LoadingDatabase
 from foreachonce.sql.stage import ATTEMPT, Stage
 from foreachonce.sql.statements import SqlBatch

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from foreachonce.base import TransactionSink
-from foreachonce.entry import Entry
-from foreachonce.epoch import Epoch
+from foreachonce.entry import Entry, Epoch
 from foreachonce.errors import ConfigurationError
 from foreachonce.keywords import flags, names, one_of, texts
 from foreachonce.sink import OnMismatch

@@ -31,9 +31,8 @@ from urllib.parse import unquote
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 
-from foreachonce.errors import CommitInDoubt, ConfigurationError, ForeachOnceError, WriteFailed
+from foreachonce.errors import CommitInDoubt, ConfigurationError, ForeachOnceError, WriteFailed, scrub_texts
 from foreachonce.faults import Point
-from foreachonce.secrets import scrub_texts
 from foreachonce.spark.frames import job_error
 from foreachonce.sql.databases.base import SqlType
 from foreachonce.sql.databases.generic import Generic, bounded

@@ -1,4 +1,4 @@
-"""Staging tables: many tasks write into them side by side, and one transaction moves the rows into their tables."""
+"""Rows from a staging table into their table: inserted, merged by key, or applied as changes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,141 @@ from uuid import uuid4
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 
-from foreachonce.errors import WriteFailed
+from foreachonce.errors import DuplicateKeys, FrameError, WriteFailed
 from foreachonce.spark.frames import Receipt
 from foreachonce.sql.databases.base import Database, LoadingDatabase
-from foreachonce.sql.merge import apply, merge
 from foreachonce.sql.statements import SqlBatch
 from foreachonce.sql.table import OP, Rows, quoted
+
+EXAMPLES = 3
+# The usual change streams' names: single letters are Debezium's, where r is a snapshot's row; words with an underscore are
+# Delta's change data feed, whose preimages add nothing to the postimages.
+UPSERTS = ("c", "i", "r", "u", "create", "insert", "read", "update", "update_postimage", "upsert")
+DELETES = ("d", "delete")
+IGNORED = ("update_preimage",)
+
+
+def merge(connection: Connection, database: Database, rows: Rows, source: sa.Select[Any]) -> None:
+    """Insert or update the rows that ``source`` selects.
+
+    Raises:
+        DuplicateKeys: a key comes more than once, and ``order_by`` does not say which row wins.
+        WriteFailed: a key holds NULL.
+    """
+    winners = _winners(rows, source)
+    _refuse_null_keys(connection, rows, winners)
+    if not database.finds_duplicate_keys:
+        _refuse_duplicates(connection, rows, winners)
+    _upsert(connection, database, rows, winners)
+
+
+def apply(connection: Connection, database: Database, rows: Rows, source: sa.Select[Any]) -> None:
+    """Apply the changes that ``source`` selects, the last one of each key.
+
+    Raises:
+        DuplicateKeys: two changes of a key are both the last.
+        FrameError: a row's operation is unknown.
+        WriteFailed: a key holds NULL.
+    """
+    _refuse_unknown_ops(connection, rows, source)
+    op = sa.func.lower(sa.column(OP))
+    winners = _winners(rows, source.where(op.not_in(IGNORED)), OP)
+    _refuse_null_keys(connection, rows, winners)
+    _refuse_duplicates(connection, rows, winners)
+    _delete(connection, database, rows, _of(rows, winners, DELETES))
+    _upsert(connection, database, rows, _of(rows, winners, UPSERTS))
+
+
+def _of(rows: Rows, winners: sa.Select[Any], ops: tuple[str, ...]) -> sa.Select[Any]:
+    last = winners.subquery("last")
+    return sa.select(*(last.c[name] for name in rows.columns)).where(sa.func.lower(last.c[OP]).in_(ops))
+
+
+def _delete(connection: Connection, database: Database, rows: Rows, keys: sa.Select[Any]) -> None:
+    table, deleted = rows.clause, keys.subquery("deleted")
+    is_deleted = sa.exists().where(*(table.c[name] == deleted.c[name] for name in rows.target.key))
+    if database.locks_in_order:
+        # So that two streams into one table cannot deadlock.
+        key = [table.c[name] for name in rows.target.key]
+        locked = sa.select(*key).where(is_deleted).order_by(*key).with_for_update(of=table).subquery("locked")
+        connection.execute(sa.select(sa.func.count()).select_from(locked))
+    connection.execute(sa.delete(table).where(is_deleted))
+
+
+def _upsert(connection: Connection, database: Database, rows: Rows, winners: sa.Select[Any]) -> None:
+    last = winners.subquery("winners")
+    # In the order of the keys, as above.
+    ordered = sa.select(*(last.c[name] for name in rows.columns)).order_by(*(last.c[name] for name in rows.target.key))
+    statements = database.upsert(rows.clause, rows.target.key, ordered, skip_unchanged=rows.target.skip_unchanged)
+    if not database.finds_duplicate_keys:
+        for statement in statements:
+            connection.execute(statement)
+        return
+    try:
+        with connection.begin_nested():
+            for statement in statements:
+                connection.execute(statement)
+    except DBAPIError:
+        # Where a key came twice the database refused the whole statement; say which key it was.
+        _refuse_duplicates(connection, rows, winners)
+        raise
+
+
+def _winners(rows: Rows, source: sa.Select[Any], *more: str) -> sa.Select[Any]:
+    """The rows to merge: all, or with order_by each key's rows with the greatest values. Ties stay, to be refused."""
+    if not rows.target.order_by:
+        return source
+    best = [part for name in rows.target.order_by for part in _greatest_first(sa.column(name))]
+    rank = sa.func.rank().over(partition_by=[sa.column(name) for name in rows.target.key], order_by=best)
+    ranked = source.add_columns(rank.label("foreachonce_rank")).subquery("ranked")
+    return sa.select(*(ranked.c[name] for name in (*rows.columns, *more))).where(ranked.c.foreachonce_rank == 1)
+
+
+def _greatest_first(column: sa.ColumnElement[Any]) -> tuple[sa.ColumnElement[Any], ...]:
+    """NULL last, for databases without NULLS LAST too."""
+    return sa.case((column.is_(None), 1), else_=0), column.desc()
+
+
+def _refuse_null_keys(connection: Connection, rows: Rows, winners: sa.Select[Any]) -> None:
+    inner = winners.subquery("incoming")
+    is_null = [inner.c[name].is_(None) for name in rows.target.key]
+    row = connection.execute(sa.select(*is_null).where(sa.or_(*is_null)).limit(1)).first()
+    if row is not None:
+        name = next(name for name, missing in zip(rows.target.key, row, strict=True) if missing)
+        raise WriteFailed(
+            f"table {rows.target}: key column {name!r} holds NULL in this batch, which equals no other NULL; "
+            "filter such rows out, or choose another key=. Nothing was written."
+        )
+
+
+def _refuse_duplicates(connection: Connection, rows: Rows, winners: sa.Select[Any]) -> None:
+    target, inner = rows.target, winners.subquery("incoming")
+    key = [inner.c[name] for name in target.key]
+    twice = sa.select(*key, sa.func.count().label("times")).group_by(*key).having(sa.func.count() > 1).limit(EXAMPLES)
+    duplicates = connection.execute(twice).all()
+    if duplicates:
+        examples = "; ".join(f"({', '.join(map(repr, row[:-1]))}) {row[-1]} times" for row in duplicates)
+        why = "order_by= leaves ties" if target.order_by else "order_by= can say which row wins"
+        raise DuplicateKeys(
+            f"table {target}: this batch holds the same key=({', '.join(target.key)}) more than once: "
+            f"{examples}; {why}. Nothing was written."
+        )
+
+
+def _refuse_unknown_ops(connection: Connection, rows: Rows, source: sa.Select[Any]) -> None:
+    op = source.subquery("incoming").c[OP]
+    known = (*UPSERTS, *DELETES, *IGNORED)
+    wrong = sa.select(op).where(sa.or_(op.is_(None), sa.func.lower(op).not_in(known))).limit(1)
+    row = connection.execute(wrong).first()
+    if row is not None:
+        said = "NULL" if row[0] is None else repr(row[0])
+        raise FrameError(
+            f"table {rows.target}: column {rows.target.op!r} says {said}, which is no known change; known are "
+            f"{', '.join(known)}; write one of them, or filter such rows out. Nothing was written."
+        )
+
 
 ATTEMPT = "foreachonce_attempt"
 PREFIX = "foreachonce_stage_"

@@ -19,8 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Row
 from sqlalchemy.exc import IntegrityError
 
-from foreachonce.entry import Entry, Intent, LedgerState, Run
-from foreachonce.epoch import Epoch
+from foreachonce.entry import Entry, Epoch, Intent, LedgerState, Run
 from foreachonce.errors import Conflict, Fenced
 from foreachonce.faults import fault
 from foreachonce.sql.databases.base import Database, StreamLock

@@ -8,8 +8,7 @@ import re
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from foreachonce.errors import ConfigurationError
-from foreachonce.secrets import scrub_texts
+from foreachonce.errors import ConfigurationError, scrub_texts
 
 DRIVERS = {
     "postgresql": "postgresql+psycopg",

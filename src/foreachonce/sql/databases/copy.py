@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.expression import TableClause
 
 from foreachonce.errors import WriteFailed
-from foreachonce.sql.arrow import Counted, each_in_background, is_bytes, is_text, peeked
+from foreachonce.spark.frames import Counted, each_in_background, is_bytes, is_text, peeked
 
 if TYPE_CHECKING:
     import psycopg

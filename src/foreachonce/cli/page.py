@@ -18,9 +18,8 @@ from bokeh.plotting import figure
 from bokeh.resources import Resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from foreachonce.cli.page.story import KINDS, Event, Happening, Kind, Story
-from foreachonce.cli.timeline import rate
-from foreachonce.cli.words import decision_text, duration, number, short
+from foreachonce.cli.output import decision_text, duration, number, short
+from foreachonce.cli.timeline import KINDS, Event, Happening, Kind, Story, rate
 
 # So many batches are shown one by one; more of them by steps of time that people count by.
 FEW = 300
@@ -37,7 +36,7 @@ GUIDES, FEW_GUIDES = ("break", "mismatch", "unfinished", "reset", "repair"), 40
 
 def page(story: Story, *, ledger: str, now: datetime, versions: str) -> str:
     """The page of a stream, whole in itself; the ledger's address is one without secrets."""
-    loader = PackageLoader("foreachonce.cli.page", ".")
+    loader = PackageLoader("foreachonce.cli", ".")
     jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     for each in (number, duration, short, rate, median, decision_text):
         jinja.filters[each.__name__] = each
