@@ -135,7 +135,7 @@ class HadoopFiles:
             yield
         except Py4JJavaError as error:
             thrown = str(error.java_exception.toString())
-            raise SinkUnavailable(f"the checkpoint {self.root} cannot be written: {thrown}") from error
+            raise SinkUnavailable(f"the folder {self.root} cannot be written: {thrown}") from error
 
     @contextmanager
     def _undamaged(self, path: str) -> Iterator[None]:

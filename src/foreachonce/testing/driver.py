@@ -26,6 +26,7 @@ from pyspark.errors import PySparkException
 
 from foreachonce.errors import ForeachOnceError
 from foreachonce.faults import VARIABLE, Point
+from foreachonce.polling import wait_until
 from foreachonce.testing.faults import PATIENCE, Faults
 from foreachonce.testing.spark import JAVA, session
 from foreachonce.testing.stream import BatchFunction, KafkaSource, open_stream
@@ -168,11 +169,9 @@ class Driver:
         return machines[1:] if victim == "executors" else [driver, *below]
 
     def _wait_for(self, condition: Any, what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not condition():
-            if not self.is_running or time.monotonic() > deadline:
-                raise AssertionError(f"the driver {what} (exit code {self._process.poll()}):\n{self.log()[-6000:]}")
-            time.sleep(0.005)
+        wait_until(lambda: condition() or not self.is_running, PATIENCE, pause=0.005)
+        if not condition():
+            raise AssertionError(f"the driver {what} (exit code {self._process.poll()}):\n{self.log()[-6000:]}")
 
 
 def environment(scratch: Path) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from foreachonce.faults import Action, Point
+from foreachonce.polling import wait_until
 
-PATIENCE = 300
+# Seconds to wait for a process, and between two looks.
+PATIENCE, PAUSE = 300, 0.005
 
 
 class Faults:
@@ -34,20 +35,19 @@ class Faults:
 
     def wait(self, point: Point, is_alive: Callable[[], bool] = lambda: True) -> int:
         """Wait until a process has come to the point; return it."""
-        deadline = time.monotonic() + PATIENCE
-        while (process := self.met(point)) is None:
-            if time.monotonic() > deadline or not is_alive():
-                raise AssertionError(f"nobody came to {point}")
-            time.sleep(0.005)
+        wait_until(lambda: self.met(point) is not None or not is_alive(), PATIENCE, pause=PAUSE)
+        process = self.met(point)
+        assert process is not None, f"nobody came to {point}"
         return process
 
     def wait_for_all(self, point: Point, count: int, is_alive: Callable[[], bool] = lambda: True) -> None:
         """Wait until so many threads stand at a point that holds everybody."""
-        deadline = time.monotonic() + PATIENCE
-        while (found := len(list(self.folder.glob(f"{point}.met-*")))) < count:
-            if time.monotonic() > deadline or not is_alive():
-                raise AssertionError(f"{found} of {count} came to {point}")
-            time.sleep(0.005)
+
+        def arrived() -> int:
+            return len(list(self.folder.glob(f"{point}.met-*")))
+
+        wait_until(lambda: arrived() >= count or not is_alive(), PATIENCE, pause=PAUSE)
+        assert arrived() >= count, f"{arrived()} of {count} came to {point}"
 
     def release(self, point: Point) -> None:
         """Let what stands at the point go on."""

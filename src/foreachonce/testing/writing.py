@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from pyspark.errors import StreamingQueryException
 from foreachonce.chain import breaks
 from foreachonce.checkpoint import COMPACT_INTERVAL_SETTING
 from foreachonce.faults import VARIABLE, Action, Point
+from foreachonce.polling import wait_until
 from foreachonce.sink import Sink
 from foreachonce.testing.driver import Driver, Job
 from foreachonce.testing.faults import PATIENCE, Faults
@@ -86,9 +86,7 @@ class SinkPlace:
 
     def assert_read_soon(self, ids: list[int]) -> None:
         """What was committed can be read; a broker of Kafka's tells each partition of it a moment later."""
-        deadline = time.monotonic() + PATIENCE
-        while self.read() != ids and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until(lambda: self.read() == ids, PATIENCE)
         assert self.read() == ids
 
     def counted(self, *rows: int) -> list[int | None]:

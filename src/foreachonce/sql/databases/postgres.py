@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,6 +14,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
 from foreachonce.errors import CommitInDoubt, Conflict, ForeachOnceError, SinkUnavailable, WriteFailed
+from foreachonce.polling import wait_until
 from foreachonce.sql.databases import copy
 from foreachonce.sql.databases.base import (
     GRACE_SECONDS,
@@ -129,11 +129,9 @@ class Postgres(LoadingDatabase):
     def seize_lock(self, connection: Connection, lock: StreamLock) -> None:
         """Wait a moment, then end the sessions that hold the lock: a paused or disconnected driver would never let it go."""
         key = lock.key
-        deadline = time.monotonic() + GRACE_SECONDS
-        while time.monotonic() < deadline:
-            if connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(key))).scalar():
-                return
-            time.sleep(0.05)
+        attempt = sa.select(sa.func.pg_try_advisory_xact_lock(key))
+        if wait_until(lambda: bool(connection.execute(attempt).scalar()), GRACE_SECONDS):
+            return
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{SEIZE_SECONDS}s'")
         connection.execute(_END_HOLDERS, {"high": key >> 32, "low": key & 0xFFFFFFFF})
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
