@@ -10,7 +10,7 @@ from tests.acceptance.place import NAMES
 from tests.acceptance.soak import soak
 
 SEED = 20261123
-ROUNDS = 3
+ROUNDS = 2
 
 
 @pytest.mark.timeout(1800)

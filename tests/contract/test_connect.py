@@ -18,8 +18,8 @@ from tests.servers.postgres import VARIABLE as POSTGRES
 FOLDER = Path(__file__).parent.parent / "connect"
 
 CHOSEN = (
-    "first_write or replay_is or lost_checkpoint_is_refused or transaction or function or fan_out or asks_for_it "
-    "or append_replay or merge_is_refused"
+    "(first_write or replay_is or lost_checkpoint_is_refused or transaction or test_function or asks_for_it "
+    "or append_replay or merge_is_refused) and not by_sparks"
 )
 
 

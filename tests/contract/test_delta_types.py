@@ -15,9 +15,9 @@ from foreachonce.testing.contract import refused
 def landed(stream, tmp_path, spark):
     """Make a table of one column beside its key, bring one row into it, and return what it then holds."""
 
-    def land(column: str, value: str, *, mode="merge", properties="", named=False, **keywords):
+    def land(column: str, value: str, *, mode="merge", named=False, **keywords):
         path = str(tmp_path / "landed")
-        spark.sql(f"CREATE TABLE IF NOT EXISTS landed (id bigint, v {column}) USING delta LOCATION '{path}' {properties}")
+        spark.sql(f"CREATE TABLE IF NOT EXISTS landed (id bigint, v {column}) USING delta LOCATION '{path}'")
         sink = DeltaSink(
             "landed" if named else path, stream="s", mode=mode, key="id" if mode == "merge" else None, **keywords
         )
@@ -33,13 +33,18 @@ def landed(stream, tmp_path, spark):
     spark.sql("DROP TABLE IF EXISTS landed")
 
 
-@pytest.mark.parametrize(("mode", "named"), [("merge", False), ("append", True), ("append", False)])
-@pytest.mark.parametrize(("column", "value", "there", "found"), [
+LOSES = [
     ("decimal(10,2)", "1.2399BD", "decimal(10,2)", "decimal(5,4)"), ("decimal(10,2)", "1.2399D", "decimal(10,2)", "double"),
     ("decimal(10,2)", "'1.2399'", "decimal(10,2)", "string"), ("int", "5L", "int", "bigint"),
     ("struct<a: decimal(10,2)>", "named_struct('a', 1.2399BD)", "struct<a:decimal(10,2)>", "struct<a:decimal(5,4)>"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("column", "value", "there", "found", "mode", "named"), [
+    *((*each, "merge", False) for each in LOSES), (*LOSES[0], "append", True), (*LOSES[0], "append", False),
 ])  # fmt: skip
 def test_type_that_loses_values_is_refused(landed, column, value, there, found, mode, named):
+    """Which types lose values: tests/unit/test_delta_types.py."""
     with refused(
         "FrameError", "landed", f"'v' is {there} there and {found} in the frame", "cast it", "Nothing was"
     ) as caught:
@@ -48,23 +53,38 @@ def test_type_that_loses_values_is_refused(landed, column, value, there, found, 
     assert landed.rows == []
 
 
+def as_struct(*columns: tuple[str, str, str]) -> tuple[str, str, str]:
+    """Several columns as the fields of one: their types, their values and the row that is there."""
+    types, values, rows = zip(*columns, strict=True)
+    fields = ", ".join(f"f{number}: {kind}" for number, kind in enumerate(types))
+    named = ", ".join(f"'f{number}', {value}" for number, value in enumerate(values))
+    row = ", ".join(f"f{number}={value}" for number, value in enumerate(rows))
+    return f"struct<{fields}>", f"named_struct({named})", f"Row({row})"
+
+
 @pytest.mark.parametrize(("mode", "named"), [("merge", False), ("append", True)])
 @pytest.mark.parametrize(("column", "value", "row"), [
-    ("bigint", "5", "5"), ("double", "float(0.5)", "0.5"), ("decimal(10,2)", "1.25BD", "1.25"),
-    ("decimal(10,2)", "5Y", "5.00"), ("decimal(10,2)", "NULL", "None"),
-    ("timestamp_ntz", "DATE'2026-01-02'", "2026-01-02 00:00:00"),
-    ("varchar(3)", "'abc'", "abc"), ("struct<a: bigint, b: int>", "named_struct('b', 2, 'a', 1)", "Row(a=1, b=2)"),
+    as_struct(
+        ("bigint", "5", "5"), ("double", "float(0.5)", "0.5"), ("decimal(10,2)", "1.25BD", "Decimal('1.25')"),
+        ("decimal(10,2)", "5Y", "Decimal('5.00')"), ("decimal(10,2)", "NULL", "None"),
+        ("timestamp_ntz", "DATE'2026-01-02'", "datetime.datetime(2026, 1, 2, 0, 0)"), ("struct<a: bigint, b: int>",
+        "named_struct('b', 2, 'a', 1)", "Row(a=1, b=2)"),
+    ),
+    ("varchar(3)", "'abc'", "abc"), ("decimal(10,2)", "5Y", "5.00"),
 ])  # fmt: skip
 def test_type_that_loses_nothing_goes_in(landed, column, value, row, mode, named):
     assert landed(column, value, mode=mode, named=named) == [row]
 
 
 @pytest.mark.parametrize(("column", "value", "row"), [
-    ("int", "5000000000L", "5000000000"), ("decimal(10,2)", "CAST(1.2399 AS decimal(12,4))", "1.2399"),
-    ("float", "0.1D", "0.1"), ("struct<a: int>", "named_struct('a', 5000000000L)", "Row(a=5000000000)"),
+    as_struct(
+        ("int", "5000000000L", "5000000000"), ("decimal(10,2)", "CAST(1.2399 AS decimal(12,4))", "Decimal('1.2399')"),
+        ("float", "0.1D", "0.1"), ("struct<a: int>", "named_struct('a', 5000000000L)", "Row(a=5000000000)"),
+    ),
+    ("int", "5000000000L", "5000000000"),
 ])  # fmt: skip
 def test_merge_that_may_change_the_schema_widens_a_column_or_is_refused(landed, column, value, row, spark):
-    with refused("FrameError", "column 'v'", "Nothing was written"):
+    with refused("FrameError", "column 'v", "Nothing was written"):
         landed(column, value, merge_schema=True)
     spark.sql("ALTER TABLE landed SET TBLPROPERTIES ('delta.enableTypeWidening' = 'true')")
     assert landed(column, value, merge_schema=True) == [row]

@@ -15,7 +15,7 @@ from foreachonce.sql.spark_jdbc import GENERIC_POINTS
 from foreachonce.sql.url import parse_url
 from foreachonce.testing.contract import refused
 from foreachonce.testing.driver import Driver, Job
-from tests.contract.test_jdbc_contract import JdbcContract, JdbcWay
+from tests.contract.test_jdbc_contract import JdbcWay
 from tests.servers.jdbc import options
 from tests.servers.postgres import database
 
@@ -30,7 +30,7 @@ class Generic:
         return JdbcSink(self.url, table="events", stream=stream, spark_jdbc=options(self.url), **keywords)
 
 
-class TestGenericOnPostgres(Generic, JdbcContract):
+class TestGenericOnPostgres(Generic, JdbcWay):
     @pytest.fixture(autouse=True)
     def place(self, postgres_url, monkeypatch):
         self.url = postgres_url

@@ -214,21 +214,19 @@ def test_unchanged_rows_are_not_rewritten(write, url, query):
 
 
 def test_batches_of_a_run_make_no_tables_and_open_no_connections(write, url, query):
-    """Ten batches, and the catalog has grown as by one; the server has no more sessions than after the first."""
+    """Eight batches make no more tables than one; the server has no more sessions than after the first."""
     if not url.startswith("postgresql"):
         pytest.skip("asks PostgreSQL's catalog")
+    query("create table made (name text)")
+    query("""create function note() returns event_trigger language plpgsql as $$ begin
+        insert into public.made select object_identity from pg_event_trigger_ddl_commands(); end $$""")
+    tags = "'CREATE TABLE', 'CREATE TABLE AS'"
+    query(f"create event trigger note on ddl_command_end when tag in ({tags}) execute function note()")
     keywords = {"mode": "merge", "key": "id", "schema": "id int, v string"}
     write([(1, "a")], [(2, "b")], **keywords)
-
-    def growth() -> int:
-        names = "select max(oid::bigint) from pg_class"
-        (before,) = query(names)[0]
-        write(*([(number, "c")] for number in range(8)), **keywords)
-        (after,) = query(names)[0]
-        return after - before
-
-    # A new run makes its stage, and each worker's connection its temporary table, once: a table, a type, a TOAST each. All
-    # databases of a server draw from one counter, so other tests can only add to it.
-    assert any(growth() < 25 for _ in range(5))
+    query("delete from made")
+    write(*([(number, "c")] for number in range(8)), **keywords)
+    # A new run makes its stage, and each worker's connection its temporary table, once.
+    assert len(query("select name from made")) <= 3
     (sessions,) = query("select count(*) from pg_stat_activity where datname = current_database()")[0]
     assert sessions <= 6

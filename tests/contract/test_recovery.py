@@ -22,16 +22,24 @@ from foreachonce.testing.recovery import (
     DamageContract,
     RecoveryContract,
     StatefulRecoveryContract,
-    lose_a_source_log_entry,
+    empty_the_newest_offsets,
     lose_it,
+    lose_metadata,
     put_an_older_copy_back,
     start,
+    tear_the_newest_commit,
 )
 from tests.contract.effects import Broken, Effects
 from tests.contract.test_delta_contract import DeltaPlace
 from tests.contract.test_jdbc_contract import JdbcPlace
 from tests.contract.test_kafka_contract import Place as KafkaPlace
 from tests.servers.kafka import KafkaStream
+
+
+class FewDamages:
+    """Those that differ most, where the ledger is read like another's that meets all of them."""
+
+    damages = {damage: DAMAGES[damage] for damage in (lose_it, put_an_older_copy_back, tear_the_newest_commit)}  # noqa: RUF012
 
 
 class PutBack:
@@ -66,7 +74,7 @@ class TestSqlite(PutBack, JdbcPlace, StatefulRecoveryContract):
         shutil.copy(self.file.with_suffix(".dump"), self.file)
 
 
-class TestPostgres(PutBack, JdbcPlace, RecoveryContract):
+class TestPostgres(FewDamages, PutBack, JdbcPlace, RecoveryContract):
     path = "auto"
 
     @pytest.fixture(autouse=True)
@@ -96,7 +104,7 @@ class TestPostgres(PutBack, JdbcPlace, RecoveryContract):
 class FromKafka:
     """A topic as the source: its offsets say all."""
 
-    damages = {damage: kind for damage, kind in DAMAGES.items() if damage != lose_a_source_log_entry}  # noqa: RUF012
+    damages = {damage: DAMAGES[damage] for damage in (lose_it, lose_metadata, empty_the_newest_offsets)}  # noqa: RUF012
 
     @pytest.fixture
     def stream(self, spark, kafka_server, tmp_path):
@@ -107,7 +115,7 @@ class TestPostgresFromKafka(FromKafka, TestPostgres):
     pass
 
 
-class TestMariaDb(JdbcPlace, RecoveryContract):
+class TestMariaDb(FewDamages, JdbcPlace, RecoveryContract):
     path = "auto"
 
     @pytest.fixture(autouse=True)
@@ -115,7 +123,7 @@ class TestMariaDb(JdbcPlace, RecoveryContract):
         self.url = mariadb_url
 
 
-class TestDelta(PutBack, DeltaPlace, RecoveryContract):
+class TestDelta(FewDamages, PutBack, DeltaPlace, RecoveryContract):
     def snapshot(self):
         self.version = self._history()
 
@@ -132,7 +140,7 @@ class TestDeltaFromKafka(FromKafka, PutBack, DeltaPlace, DamageContract):
     snapshot, put_back, _history = TestDelta.snapshot, TestDelta.put_back, TestDelta._history
 
 
-class TestKafka(KafkaPlace, RecoveryContract):
+class TestKafka(FewDamages, KafkaPlace, RecoveryContract):
     way = {"path": "driver"}  # noqa: RUF012
 
 
