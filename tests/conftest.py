@@ -27,8 +27,8 @@ from tests.servers.postgres import FAST as POSTGRES_FAST
 from tests.servers.postgres import NoPostgres, database, postgres
 from tests.servers.shared import shared
 
-# For mutants: what fails need not be made small.
-settings.register_profile("mutants", phases=[Phase.generate], database=None)
+# For mutants: what fails need not be made small, and must be found.
+settings.register_profile("mutants", phases=[Phase.generate], database=None, max_examples=400)
 
 
 @pytest.fixture(scope="session")

@@ -226,5 +226,6 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+# Half of what a profile asks for: an example is a life of 30 steps.
+TestModel.settings = settings(max_examples=settings().max_examples // 2, stateful_step_count=30, deadline=None)
 TestModel.pytestmark = [pytest.mark.timeout(300)]
