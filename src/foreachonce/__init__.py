@@ -14,6 +14,7 @@ from foreachonce.delta.sink import DeltaSink, DeltaTables
 from foreachonce.delta.transaction import DeltaTransaction
 from foreachonce.entry import Entry, Epoch, Intent, Run
 from foreachonce.errors import (
+    BatchFailed,
     CommitInDoubt,
     ConfigurationError,
     Conflict,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from foreachonce.kafka.sink import KafkaSink
 
 __all__ = [
+    "BatchFailed",
     "CommitInDoubt",
     "ConfigurationError",
     "Conflict",

@@ -73,11 +73,17 @@ class Expired(ForeachOnceError):
     """The source no longer holds rows that the sink still lacks; nothing was started or changed."""
 
 
+class BatchFailed(ForeachOnceError):
+    """Spark could not compute the batch's rows: an error in a user-defined function, an expression or the source.
+
+    Neither rows nor an entry were written. Spark's own error is the cause (``__cause__``).
+    """
+
+
 class CommitInDoubt(ForeachOnceError):
     """The connection or the Spark job was lost while the batch was written, and the ledger has no entry.
 
-    The rows and the entry are both there, or neither is. The message names a Spark job that failed for a reason of its own,
-    such as an error in a user-defined function.
+    The rows and the entry are both there, or neither is.
     """
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
-from foreachonce.errors import CommitInDoubt, ConfigurationError, ForeachOnceError
+from foreachonce.errors import BatchFailed, CommitInDoubt, ConfigurationError, ForeachOnceError, WriteFailed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,6 +28,16 @@ FEW_ROWS, FEW_BYTES = 10_000, 4_000_000
 FEW_RECORDS = 2_000
 # How many lines of an error that came from Spark are shown.
 SHOWN = 15
+# How the message of a raise_error() begins and ends by which this library refuses a value amid a job.
+REFUSAL, NOTHING_WRITTEN = "foreachonce: ", "Nothing was written."
+_REFUSED = re.compile(f"{REFUSAL}(.+?{NOTHING_WRITTEN})", re.DOTALL)
+# A job that failed with one of these may have committed: its process was lost, or a task of this library raised what is no
+# error of its own. Any other failed while it computed rows, and a task commits after its last row.
+_LOST = re.compile(
+    r"foreachonce/(?:spark/frames|faults)\.py|Python worker (?:exited|process|failed)|ExecutorLost|executor \S+ exited"
+    r"|TaskKilled|OutOfMemory|cancelled|shut down|FetchFailed|Answer from Java side is empty|network"
+    r"|Connection (?:reset|refused)|SocketException|EOFException"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +131,7 @@ def run_tasks(frame: DataFrame, task: Task) -> list[Receipt]:
     Raises:
         ForeachOnceError: what a task raised, as itself. Such a task is not tried again: it would fail again.
         ConfigurationError: the workers run a Python that lacks a package.
+        BatchFailed: Spark could not compute the rows.
         CommitInDoubt: a task or the job was lost; only the ledger shows what it has committed.
     """
     with _job_errors():
@@ -214,7 +225,7 @@ def backticked(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
-def job_error(error: Exception) -> ConfigurationError | CommitInDoubt:
+def job_error(error: Exception) -> ForeachOnceError:
     """The error of this library for a failed Spark job."""
     missing = re.search(r"ModuleNotFoundError: (No module named '[\w.]+')", str(error))
     if missing:
@@ -222,7 +233,11 @@ def job_error(error: Exception) -> ConfigurationError | CommitInDoubt:
             f"Spark's Python workers lack a package: {missing[1]}. They run PYSPARK_PYTHON, by default the first python3 on "
             "the path: before the session is made, set it to a Python that has foreachonce and all that the job imports."
         )
-    return CommitInDoubt(f"the Spark job that wrote the batch failed: {excerpt(str(error))}")
+    if refused := _REFUSED.search(str(error)):
+        return WriteFailed(refused[1])
+    if _LOST.search(str(error)):
+        return CommitInDoubt(f"the Spark job that wrote the batch was lost: {excerpt(str(error))}")
+    return BatchFailed(f"Spark could not compute the batch: {excerpt(str(error))}\n{NOTHING_WRITTEN}")
 
 
 def excerpt(text: str) -> str:

@@ -184,7 +184,7 @@ class JdbcSink(TransactionSink["Work"]):
             # One call to the JVM, where selecting columns makes three for each.
             return TableLoad(frame.toDF(*table.names), table.rows, table.types)
         prepared = [
-            self.ledger.database.prepare_column(frame[backticked(name)], schema[name].dataType, column)
+            self.ledger.database.prepare_column(frame[backticked(name)], schema[name], column)
             for name, column in zip(table.rows.columns, table.types, strict=True)
         ]
         if target.op is not None:
@@ -200,8 +200,7 @@ class JdbcSink(TransactionSink["Work"]):
         with database.writing(self.ledger.url) as connection:
             columns = columns_of(connection, database, target, schema, create=create)
         is_plain = target.op is None and all(
-            database.prepare_column(any_column, schema[name].dataType, column) is any_column
-            for name, column in columns.items()
+            database.prepare_column(any_column, schema[name], column) is any_column for name, column in columns.items()
         )
         rows = Rows(target, tuple(columns))
         names = tuple(f"c{place}" for place in range(len(rows.staged)))

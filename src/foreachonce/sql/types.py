@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from pyspark.sql.types import DataType, DecimalType
+from pyspark.sql.types import ArrayType, DataType, DecimalType, MapType, StringType, StructField, StructType
 
+from foreachonce.spark.frames import NOTHING_WRITTEN, REFUSAL
 from foreachonce.sql.databases.base import SqlType
 
 if TYPE_CHECKING:
@@ -15,10 +17,13 @@ if TYPE_CHECKING:
 INTEGER_BYTES = {"tinyint": 1, "smallint": 2, "int": 4, "bigint": 8}
 _INTEGER_DIGITS = {"tinyint": 3, "smallint": 5, "int": 10, "bigint": 19}
 _TEXT = ("char", "varchar")
+NO_UTF8 = "a text is not valid UTF-8, which the database would refuse or change; decode it, or cast it to binary."
 NESTED = ("array", "struct", "map", "variant")
-# to_json's options: keep fields that are NULL, and microseconds, which its default formats cut to milliseconds.
+# to_json's options: keep fields that are NULL, and microseconds, which its default formats cut to milliseconds. Instants are
+# written in UTC: a zone's offset had seconds before 1900, which the format would cut.
 JSON_OPTIONS = {
     "ignoreNullFields": "false",
+    "timeZone": "UTC",
     "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
     "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
 }
@@ -62,13 +67,74 @@ def integer_bytes(column: sa.Integer) -> int:
     return 2 if isinstance(column, sa.SmallInteger) else 8 if isinstance(column, sa.BigInteger) else 4
 
 
-def nested_as_json(column: Column, data_type: DataType) -> Column:
-    """Nested values as JSON; others as they are."""
-    from pyspark.sql import functions as F
+def nested_as_json(column: Column, field: StructField) -> Column:
+    """Nested values as JSON; others as they are.
 
-    return F.to_json(column, JSON_OPTIONS) if name_of(data_type) in NESTED else column
+    Instants are in UTC, bytes in base 64, and the keys of maps as their values would be. A text that is no UTF-8 fails the
+    batch: ``to_json`` would put U+FFFD in its place.
+    """
+    return _Json(field.name).of(column, field.dataType) if name_of(field.dataType) in NESTED else column
 
 
-def exact_as_text(column: Column, data_type: DataType) -> Column:
+def exact_as_text(column: Column, field: StructField) -> Column:
     """Nested values as JSON, decimals as plain text; others as they are."""
-    return column.cast("string") if name_of(data_type) == "decimal" else nested_as_json(column, data_type)
+    return column.cast("string") if name_of(field.dataType) == "decimal" else nested_as_json(column, field)
+
+
+@dataclass(frozen=True)
+class _Json:
+    """How a nested column becomes JSON: with its texts checked, and with texts for the keys of its maps."""
+
+    name: str
+
+    def of(self, value: Column, data_type: DataType) -> Column:
+        from pyspark.sql import functions as F
+
+        return F.to_json(self._careful(value, data_type), JSON_OPTIONS)
+
+    def _careful(self, value: Column, data_type: DataType) -> Column:
+        from pyspark.sql import functions as F
+
+        if isinstance(data_type, StringType):
+            return self._whole(value)
+        if not _needs_care(data_type):
+            return value
+        if isinstance(data_type, ArrayType):
+            element = data_type.elementType
+            return F.transform(value, lambda each: self._careful(each, element))
+        if isinstance(data_type, MapType):
+            key, entry = data_type.keyType, data_type.valueType
+            keyed = F.transform_keys(value, lambda each, _: self._key(each, key))
+            return F.transform_values(keyed, lambda _, each: self._careful(each, entry))
+        assert isinstance(data_type, StructType)
+        fields = [self._careful(value.getField(each.name), each.dataType).alias(each.name) for each in data_type.fields]
+        return F.when(value.isNotNull(), F.struct(*fields))
+
+    def _key(self, key: Column, data_type: DataType) -> Column:
+        """A map's key as text; ``to_json`` would write a date as a number of days, and bytes as an address in memory."""
+        from pyspark.sql import functions as F
+
+        name = name_of(data_type)
+        if name == "string":
+            return self._whole(key)
+        if name in NESTED:
+            return self.of(key, data_type)
+        if name in ("binary", "date", "timestamp", "timestamp_ntz"):
+            return F.get_json_object(F.to_json(F.struct(key.alias("key")), JSON_OPTIONS), "$.key")
+        return key.cast("string")
+
+    def _whole(self, text: Column) -> Column:
+        """A text, checked to be UTF-8 by encoding it again, as every version of Spark can."""
+        from pyspark.sql import functions as F
+
+        is_whole = F.encode(text, "UTF-8") == text.cast("binary")
+        refusal = F.raise_error(F.lit(f"{REFUSAL}column {self.name!r}: {NO_UTF8} {NOTHING_WRITTEN}"))
+        return F.when(text.isNull() | is_whole, text).otherwise(refusal.cast("string"))
+
+
+def _needs_care(data_type: DataType) -> bool:
+    if isinstance(data_type, ArrayType):
+        return _needs_care(data_type.elementType)
+    if isinstance(data_type, StructType):
+        return any(_needs_care(field.dataType) for field in data_type.fields)
+    return isinstance(data_type, MapType | StringType)

@@ -27,7 +27,7 @@ from foreachonce.sql.url import shown
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import Column
-    from pyspark.sql.types import DataType
+    from pyspark.sql.types import DataType, StructField
 
 SqlType = TypeEngine[Any]
 Parameters = Mapping[str, object]
@@ -218,7 +218,7 @@ class Database(ABC):
         """Whether a column of an existing table holds every value of a Spark type."""
 
     @abstractmethod
-    def prepare_column(self, column: Column, data_type: DataType, target: SqlType) -> Column:
+    def prepare_column(self, column: Column, field: StructField, target: SqlType) -> Column:
         """The Spark expression of a column's values in a form that the database's driver can carry."""
 
 

@@ -26,7 +26,7 @@ from foreachonce.sql.url import scrub, shown
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
-    from pyspark.sql.types import DataType
+    from pyspark.sql.types import DataType, StructField
 
 # No timestamp without a time zone: JDBC's writer converts it by the JVM's zone, where an hour of spring is missing.
 _TYPES: dict[str, SqlType] = {
@@ -135,9 +135,9 @@ class Generic(Database):
         own = {"boolean": sa.Boolean, "binary": sa.LargeBinary, "date": sa.Date}.get(name)
         return own is not None and isinstance(column, own)
 
-    def prepare_column(self, column: Column, data_type: DataType, target: SqlType) -> Column:
+    def prepare_column(self, column: Column, field: StructField, target: SqlType) -> Column:
         """JDBC carries scalars; nested values become JSON."""
-        return nested_as_json(column, data_type)
+        return nested_as_json(column, field)
 
     def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> list[UpdateBase]:
         """UPDATE by correlated subqueries, then INSERT … WHERE NOT EXISTS."""

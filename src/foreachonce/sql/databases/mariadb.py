@@ -24,7 +24,7 @@ from foreachonce.sql.url import scrub, shown
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import Column
-    from pyspark.sql.types import DataType
+    from pyspark.sql.types import DataType, StructField
 
 # Any other may commit by itself, or run what does: CREATE, TRUNCATE, LOCK, CALL, SET, …
 _IN_TRANSACTION = ("insert", "update", "delete", "replace", "select", "with", "do", "values")
@@ -212,9 +212,9 @@ class MariaDb(LoadingDatabase):
         own: dict[str, type | tuple[type, ...]] = {"boolean": mysql.TINYINT, "binary": _BLOBS, "date": sa.Date}
         return name in own and isinstance(column, own[name])
 
-    def prepare_column(self, column: Column, data_type: DataType, target: SqlType) -> Column:
+    def prepare_column(self, column: Column, field: StructField, target: SqlType) -> Column:
         """LOAD DATA reads text."""
-        return exact_as_text(column, data_type)
+        return exact_as_text(column, field)
 
     def load(
         self, connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]

@@ -32,7 +32,7 @@ from foreachonce.sql.url import scrub, shown
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import Column
-    from pyspark.sql.types import DataType
+    from pyspark.sql.types import DataType, StructField
 
 _SCALARS: dict[str, SqlType] = {
     "tinyint": sa.SmallInteger(),
@@ -167,11 +167,11 @@ class Postgres(LoadingDatabase):
             return isinstance(column, sa.JSON | sa.String)
         return _holds_scalar(column, data_type)
 
-    def prepare_column(self, column: Column, data_type: DataType, target: SqlType) -> Column:
+    def prepare_column(self, column: Column, field: StructField, target: SqlType) -> Column:
         """Nested values become text in Spark's generated code; arrays of scalars as the server's own literals."""
         if isinstance(target, sa.ARRAY):
-            return _array_literal(column, data_type.elementType)  # type: ignore[attr-defined]
-        return nested_as_json(column, data_type)
+            return _array_literal(column, field.dataType.elementType)  # type: ignore[attr-defined]
+        return nested_as_json(column, field)
 
     def load(
         self, connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]

@@ -30,7 +30,7 @@ from foreachonce.sql.types import INTEGER_BYTES, NESTED, digits, exact_as_text, 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import Column
-    from pyspark.sql.types import DataType
+    from pyspark.sql.types import DataType, StructField
 
 _TYPES: dict[str, SqlType] = {
     "tinyint": sa.SmallInteger(),
@@ -140,9 +140,9 @@ class Sqlite(LoadingDatabase):
             return isinstance(column, sa.LargeBinary)
         return isinstance(column, sa.String) or _is_json(column, name)
 
-    def prepare_column(self, column: Column, data_type: DataType, target: SqlType) -> Column:
+    def prepare_column(self, column: Column, field: StructField, target: SqlType) -> Column:
         """SQLite has no decimals, and nothing nested."""
-        return exact_as_text(column, data_type)
+        return exact_as_text(column, field)
 
     def load(
         self, connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]
