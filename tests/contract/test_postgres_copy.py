@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import csv
 
 from foreachonce.errors import WriteFailed
 from foreachonce.sql.databases import copy
@@ -63,8 +64,24 @@ FORMS = [
     (pa.binary(), st.binary(), "bytea"),
     (pa.large_binary(), st.binary(), "bytea"),
     (pa.string(), TEXTS, "a_domain"),
+    (pa.string(), st.sampled_from(["new", "old", "'"]), "an_enum"),
+    (pa.int32(), st.integers(1, 9), "a_number"),
+    (pa.string(), st.ip_addresses().map(str), "inet"),
+    (pa.string(), st.sampled_from(["[1,5)", "empty", "(,3]"]), "int4range"),
+    (pa.string(), st.text("01", min_size=3, max_size=3), "bit(3)"),
     (pa.string(), st.uuids().map(str), "uuid"),
-    (pa.string(), st.just('{"a",NULL}'), "text[]"),
+    (pa.list_(pa.string()), st.lists(st.none() | TEXTS, max_size=4), "text[]"),
+    (pa.list_(pa.int64()), st.lists(st.none() | integers(64), max_size=4), "bigint[]"),
+    (pa.list_(pa.int16()), st.lists(st.none() | integers(16), max_size=4), "numeric[]"),
+    (pa.list_(pa.float64()), st.lists(st.none() | st.floats(), max_size=4), "double precision[]"),
+    (pa.list_(pa.bool_()), st.lists(st.none() | st.booleans(), max_size=4), "boolean[]"),
+    (pa.list_(pa.decimal128(12, 3)), st.lists(st.none() | decimals(12, 3), max_size=4), "numeric(12,3)[]"),
+    (pa.list_(pa.date32()), st.lists(st.none() | DATES, max_size=4), "date[]"),
+    (pa.list_(pa.timestamp("us", "UTC")), st.lists(st.none() | INSTANTS, max_size=4), "timestamptz[]"),
+    (pa.list_(pa.binary()), st.lists(st.none() | st.binary(), max_size=4), "bytea[]"),
+    (pa.list_(pa.string()), st.lists(st.none() | st.uuids().map(str), max_size=4), "uuid[]"),
+    (pa.list_(pa.string()), st.lists(st.none() | st.sampled_from(["new", "old"]), max_size=4), "an_enum[]"),
+    (pa.list_(pa.string()), st.lists(st.none() | st.ip_addresses().map(str), max_size=4), "inet[]"),
 ]
 WIDE = [(pa.decimal128(38, scale), decimals(38, scale), "numeric") for scale in (0, 10, 18, 37, 38)]
 IDS = [f"{column} to {kind}" for column, _, kind in (*FORMS, *WIDE)]
@@ -78,7 +95,12 @@ def table(postgres_url):
     def make(*kinds):
         name = f"copied_{uuid4().hex[:8]}"
         with psycopg.connect(postgres_url) as connection:
-            connection.execute("do $$ begin create domain a_domain as text; exception when duplicate_object then end $$")
+            for kind in (
+                "domain a_domain as text",
+                "domain a_number as int check (value > 0)",
+                "type an_enum as enum ('new', 'old', '''')",
+            ):
+                connection.execute(f"do $$ begin create {kind}; exception when duplicate_object then end $$")
             connection.execute(f"create table {name} (n serial, {', '.join(f'c{i} {k}' for i, k in enumerate(kinds))})")
         made.append(name)
         return name
@@ -111,15 +133,50 @@ def texts(postgres_url):
     return texts
 
 
+def by_csv(url, table, batch):
+    """The batch by COPY's other format, written by pyarrow: what the binary form is compared with."""
+    sink = pa.BufferOutputStream()
+    plain = pa.RecordBatch.from_arrays([writable(column) for column in batch.columns], names=batch.schema.names)
+    csv.write_csv(plain, sink, csv.WriteOptions(include_header=False))
+    columns = ", ".join(f"c{number}" for number in range(batch.num_columns))
+    statement = f"copy {table} ({columns}) from stdin (format csv, encoding 'utf8')"
+    with psycopg.connect(url) as connection, connection.cursor() as cursor, cursor.copy(statement) as copying:
+        copying.write(memoryview(sink.getvalue()))
+
+
+def writable(column):
+    kind = column.type
+    if kind == pa.float32():
+        # A float's shortest text differs from that of the same number as a double.
+        return column.cast(pa.float64())
+    if kind == pa.string_view():
+        return column.cast(pa.string())
+    if pa.types.is_timestamp(kind) and kind.tz:
+        return column.cast(pa.timestamp("us", "UTC"))
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return pa.array([value if value is None else f"\\x{value.hex()}" for value in column.to_pylist()], pa.string())
+    if pa.types.is_list(kind):
+        return pa.array([value if value is None else literal(value) for value in column.to_pylist()], pa.string())
+    return column
+
+
+def literal(values):
+    def quoted(value):
+        text = f"\\x{value.hex()}" if isinstance(value, bytes) else str(value)
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    return "{" + ",".join("NULL" if value is None else quoted(value) for value in values) + "}"
+
+
 @contextmanager
-def csv_only(monkeypatch):
+def insert_only(monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(copy, "encoder", lambda kinds, schema: None)
+        patch.setattr(copy._Loader, "may_copy", lambda self: False)
         yield
 
 
 @pytest.mark.parametrize(("column", "values", "kind"), [*FORMS, *WIDE], ids=IDS)
-def test_binary_brings_what_csv_brings(table, load, texts, monkeypatch, column, values, kind):
+def test_copy_and_insert_bring_what_csv_brings(table, load, texts, monkeypatch, postgres_url, column, values, kind):
     name = table(kind)
 
     @given(st.lists(st.none() | values, max_size=20), st.integers(0, 3))
@@ -128,10 +185,11 @@ def test_binary_brings_what_csv_brings(table, load, texts, monkeypatch, column, 
         # A slice has an offset, which the buffers below do not know of.
         batch = pa.RecordBatch.from_arrays([pa.array(rows, column)], names=["x"]).slice(skipped)
         load(name, batch)
-        with csv_only(monkeypatch):
+        with insert_only(monkeypatch):
             load(name, batch)
-        found = texts(name)[-2 * batch.num_rows :] if batch.num_rows else []
-        assert found[: batch.num_rows] == found[batch.num_rows :]
+        by_csv(postgres_url, name, batch)
+        found, size = texts(name)[-3 * batch.num_rows :] if batch.num_rows else [], batch.num_rows
+        assert found[:size] == found[size : 2 * size] == found[2 * size :]
 
     holds()
 
@@ -180,7 +238,7 @@ def test_text_arrives_whole_in_a_database_of_another_encoding(postgres_url):
         with Postgres().writing(url) as connection:
             connection.exec_driver_sql("create table t (c0 text, c1 integer[])")
             for columns in (["c0"], ["c0", "c1"]):
-                arrays = [pa.array(["grün"]), pa.array(["{1}"])][: len(columns)]
+                arrays = [pa.array(["grün"]), pa.array([[1]])][: len(columns)]
                 copy.load(connection, sa.table("t"), columns, [pa.RecordBatch.from_arrays(arrays, names=columns)])
             assert connection.exec_driver_sql("select count(*) from t where c0 = 'gr' || chr(252) || 'n'").scalar() == 2
     finally:

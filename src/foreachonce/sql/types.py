@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from pyspark.sql.types import ArrayType, DataType, DecimalType, MapType, StringType, StructField, StructType
 
 from foreachonce.spark.frames import NOTHING_WRITTEN, REFUSAL
-from foreachonce.sql.databases.base import SqlType
+from foreachonce.sql.databases.base import NO_UTF8, SqlType
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 INTEGER_BYTES = {"tinyint": 1, "smallint": 2, "int": 4, "bigint": 8}
 _INTEGER_DIGITS = {"tinyint": 3, "smallint": 5, "int": 10, "bigint": 19}
 _TEXT = ("char", "varchar")
-NO_UTF8 = "a text is not valid UTF-8, which the database would refuse or change; decode it, or cast it to binary."
 NESTED = ("array", "struct", "map", "variant")
 # to_json's options: keep fields that are NULL, and microseconds, which its default formats cut to milliseconds. Instants are
 # written in UTC: a zone's offset had seconds before 1900, which the format would cut.

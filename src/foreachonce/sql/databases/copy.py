@@ -1,331 +1,204 @@
-"""COPY of Arrow batches into PostgreSQL: binary where every column's type has a form here, else CSV.
+"""Arrow batches into a table of PostgreSQL: by COPY in its binary form, or by INSERT where COPY cannot.
 
-Binary costs the server a third less time, since it need not parse. A row is its number of fields, then for each field its
-length and its bytes; the length -1 is NULL. Whole columns are encoded at once, by numpy and Arrow's kernels. Source:
-PostgreSQL's documentation of COPY, "Binary Format", and for each type its receive function (``int8recv``, ``numeric_recv``,
-…) in src/backend/utils/adt. Why not a library: docs/decisions/0016-our-own-binary-form.md.
-
-In CSV pyarrow's writer quotes '' and leaves NULL bare, which COPY tells apart.
+COPY knows no casts, no views and no row-level security. There a statement brings each Arrow batch: its parameters are the
+columns, each as one array, and a column whose type has no binary form here travels as text and is cast by the server. Both
+lock the table to the end of the transaction, so nobody can alter it meanwhile, and need the privilege to insert alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql.expression import TableClause
 
-from foreachonce.errors import WriteFailed
-from foreachonce.spark.frames import Counted, each_in_background, is_bytes, is_text, peeked
+from foreachonce.spark.frames import Counted, each_in_background, is_text, peeked
+from foreachonce.sql.databases.binary import HEADER, TRAILER, Arrays, Encoder, Field, PgType, field_of, literals, text
 
 if TYPE_CHECKING:
     import psycopg
     import pyarrow as pa
-    from numpy.typing import NDArray
+    from psycopg.pq.abc import PGresult
 
-    Numbers: TypeAlias = NDArray[Any]
+_TEXT = PgType("text", 25)
+# What a column travels as where its own type has no binary form, by Arrow's name for it.
+_CARRIERS = {
+    "int8": PgType("int2", 21), "int16": PgType("int2", 21), "int32": PgType("int4", 23), "int64": PgType("int8", 20),
+    "float": PgType("float4", 700), "double": PgType("float8", 701), "bool": PgType("bool", 16),
+}  # fmt: skip
+# A domain is taken by the receive function of its base type; the server checks its constraints.
+_TYPES = """
+    with recursive types as (
+        select oid as given, oid, typname, typtype, typcategory, typelem, typbasetype from pg_catalog.pg_type
+        where oid = any(%s)
+        union all
+        select types.given, t.oid, t.typname, t.typtype, t.typcategory, t.typelem, t.typbasetype
+        from types join pg_catalog.pg_type t on t.oid = types.typbasetype where types.typtype = 'd'
+    )
+    select given, oid, case typtype when 'e' then 'enum' else typname end, case typcategory when 'A' then typelem else 0 end,
+        (select format('%%I.%%I', n.nspname, own.typname) from pg_catalog.pg_type own
+         join pg_catalog.pg_namespace n on n.oid = own.typnamespace where own.oid = types.given)
+    from types where typtype <> 'd'
+"""
+# Whether COPY brings rows as INSERT does.
+_IS_PLAIN = (
+    "select relkind in ('r', 'p', 'f') and not row_security_active(oid) from pg_catalog.pg_class where oid = %s::regclass"
+)
 
-# Encodes a column: as one array of lengths with values, or as one array of lengths and one of values.
-Field = Callable[["pa.Array"], "list[pa.Array]"]
 
-HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-TRAILER = b"\xff\xff"
-_NULL = b"\xff\xff\xff\xff"
-# The server counts from 2000-01-01, Arrow from 1970-01-01.
-_DAYS, _MICROSECONDS = 10_957, 946_684_800_000_000
-_WIDTHS = {"int2": 2, "int4": 4, "int8": 8}
-_TEXTS = ("text", "varchar", "bpchar", "json")
-_BASE, _BASE_DIGITS = 10_000, 4
-_NEGATIVE = 0x4000
-_BIGGEST = 2**63 - 1
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """How a column's values travel.
+
+    Args:
+        name: the column's.
+        copied: for COPY; None where its type has no binary form here.
+        inserted: for INSERT.
+        carrier: the type that they have there.
+        cast: the type that INSERT casts them to, quoted; None where they are of the column's type, or assigned to it.
+    """
+
+    name: str
+    copied: Field | None
+    inserted: Field
+    carrier: PgType
+    cast: str | None
 
 
 def load(connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]) -> int:
-    """COPY the batches into the table, and return the number of rows.
+    """Bring the batches into the table, and return the number of rows.
 
     Raises:
-        WriteFailed: PostgreSQL has no form for a value, such as an instant of 290,000 years ago.
+        WriteFailed: PostgreSQL has no form for a value.
     """
-    import pyarrow as pa
-
     first, batches = peeked(batches)
     if first is None:
         return 0
-    quote = connection.dialect.identifier_preparer
-    into = f"{quote.format_table(table)} ({', '.join(map(quote.quote_identifier, columns))})"
-    driver: Any = connection.connection.driver_connection
-    # The server reads binary text in the client's encoding, whatever the statement says; Arrow's is UTF-8.
-    is_utf8 = driver.info.encoding == "utf-8"
-    binary = encoder(_types(driver, into, len(columns)), first.schema) if is_utf8 else None
+    loader = _Loader(connection, table, columns, first.schema)
     counted = Counted(batches)
-    statement = f"COPY {into} FROM STDIN (FORMAT {'csv' if binary is None else 'binary'}, ENCODING 'UTF8')"
-    try:
-        with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            if binary is None:
-                each_in_background(lambda batch: copy.write(_csv(batch)), counted)
-            else:
-                copy.write(HEADER)
-                each_in_background(lambda batch: copy.write(binary(batch)), counted)
-                copy.write(TRAILER)
-    except pa.ArrowInvalid as error:
-        raise WriteFailed(f"table {table.name}: a value of this batch does not fit: {error}. Nothing was written.") from None
+    if loader.may_copy():
+        loader.copy(counted)
+    else:
+        loader.insert(counted)
     return counted.rows
 
 
-def _types(driver: psycopg.Connection[Any], into: str, columns: int) -> list[str | None]:
-    """The names of the columns' types, from an INSERT's parameters; None for one that psycopg does not know.
+class _Loader:
+    def __init__(self, connection: Connection, table: TableClause, columns: Sequence[str], schema: pa.Schema) -> None:
+        quote = connection.dialect.identifier_preparer
+        self._name, self._table = table.name, quote.format_table(table)
+        self._into = f"{self._table} ({', '.join(map(quote.quote_identifier, columns))})"
+        driver: Any = connection.connection.driver_connection
+        self._driver: psycopg.Connection[Any] = driver
+        types = _types(driver, _parameters(driver, self._into, len(columns)))
+        self._columns = [_column(*each) for each in zip(columns, types, schema.types, strict=True)]
 
-    So the server itself tells them, and the privilege to insert is enough. The statement also locks the table to the end of
-    the transaction, so nobody can alter it.
-    """
-    from psycopg import errors, pq
+    def may_copy(self) -> bool:
+        """Whether every value has a binary form, and COPY takes the table."""
+        if any(column.copied is None for column in self._columns):
+            return False
+        return bool(self._driver.execute(_IS_PLAIN, [self._table]).fetchone()[0])  # type: ignore[index]
 
+    def copy(self, batches: Iterable[pa.RecordBatch]) -> None:
+        """Send the rows by COPY."""
+        encoder = Encoder(self._name, [(each.name, each.copied) for each in self._columns if each.copied])
+        statement = f"COPY {self._into} FROM STDIN (FORMAT binary)"
+        with self._driver.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.write(HEADER)
+            each_in_background(lambda batch: copy.write(encoder.rows(batch)), batches)
+            copy.write(TRAILER)
+
+    def insert(self, batches: Iterable[pa.RecordBatch]) -> None:
+        """Send each batch as the parameters of a statement."""
+        places = range(1, len(self._columns) + 1)
+        values = [
+            f"c{place}" if column.cast is None else f"CAST(c{place} AS {column.cast})"
+            for place, column in zip(places, self._columns, strict=True)
+        ]
+        arrays, names = ", ".join(f"${place}" for place in places), ", ".join(f"c{place}" for place in places)
+        rows = f"SELECT {', '.join(values)} FROM unnest({arrays}) AS batch({names})"  # noqa: S608 - quoted names
+        encoder = Encoder(self._name, [(each.name, Arrays(each.carrier.oid, each.inserted)) for each in self._columns])
+        types = [_array_of(self._driver, each.carrier) for each in self._columns]
+        for batch in batches:
+            _run(self._driver, f"INSERT INTO {self._into} {rows}", encoder.arrays(batch), types)
+
+
+def _column(name: str, known: _Known, arrow: pa.DataType) -> _Column:
+    copied = None if known.kind is None else field_of(known.kind, arrow)
+    if copied is not None and known.kind is not None and known.is_builtin:
+        return _Column(name, copied, copied, known.kind, None)
+    if is_text(arrow):
+        return _Column(name, copied, text, _TEXT, known.cast)
+    carrier = _CARRIERS.get(str(arrow))
+    inserted = None if carrier is None else field_of(carrier, arrow)
+    if carrier is None or inserted is None:
+        return _Column(name, copied, literals, _TEXT, known.cast)
+    return _Column(name, copied, inserted, carrier, None)
+
+
+class _Known(NamedTuple):
+    """What is known of a column's type: itself, its quoted name, and whether it is a plain type of the server's own."""
+
+    kind: PgType | None
+    cast: str
+    is_builtin: bool
+
+
+def _types(driver: psycopg.Connection[Any], oids: Sequence[int]) -> list[_Known]:
+    known = {oid: _builtin(driver, oid) for oid in oids}
+    missing = [oid for oid, each in known.items() if each is None]
+    if missing:
+        own = {row[0]: row[1:] for row in driver.execute(_TYPES, [missing])}
+        known |= {oid: _own(driver, *own[oid]) for oid in missing}
+    return [each for oid in oids if (each := known[oid]) is not None]
+
+
+def _builtin(driver: psycopg.Connection[Any], oid: int) -> _Known | None:
+    info = driver.adapters.types.get(oid)
+    if info is None:
+        return None
+    kind = PgType(info.name, info.oid)
+    # psycopg finds an array under the name of its elements' type.
+    if info.oid != oid:
+        return _Known(PgType("array", oid, kind), f'pg_catalog."_{info.name}"', is_builtin=False)
+    return _Known(kind, f'pg_catalog."{info.name}"', is_builtin=True)
+
+
+def _own(driver: psycopg.Connection[Any], oid: int, name: str, element: int, cast: str) -> _Known:
+    """A type of the user's or of an extension: an enum, a domain, or one that the server alone can read."""
+    if element:
+        (inner,) = _types(driver, [element])
+        return _Known(None if inner.kind is None else PgType("array", oid, inner.kind), cast, is_builtin=False)
+    return _Known(PgType(name, oid), cast, is_builtin=False)
+
+
+def _parameters(driver: psycopg.Connection[Any], into: str, columns: int) -> list[int]:
+    """The numbers of the columns' types, from an INSERT's parameters: so the privilege to insert is enough."""
     values = ", ".join(map("${}".format, range(1, columns + 1)))
     statement = f"INSERT INTO {into} VALUES ({values})"  # noqa: S608 - quoted names
     prepared = driver.pgconn.prepare(b"", statement.encode(driver.info.encoding))
     described = driver.pgconn.describe_prepared(b"")
     for result in (prepared, described):
-        if result.status == pq.ExecStatus.FATAL_ERROR:
-            raise errors.error_from_result(result, driver.info.encoding)
-    types: list[str | None] = []
-    for number in range(columns):
-        oid = described.param_type(number)
-        info = driver.adapters.types.get(oid)
-        # psycopg finds an array under the name of its elements' type.
-        types.append(info.name if info is not None and info.oid == oid else None)
-    return types
+        _refuse_failed(driver, result)
+    return [described.param_type(number) for number in range(columns)]
 
 
-def _csv(batch: pa.RecordBatch) -> memoryview:
-    import pyarrow as pa
-    from pyarrow import csv
+def _array_of(driver: psycopg.Connection[Any], kind: PgType) -> int:
+    info = driver.adapters.types[kind.oid]
+    return info.array_oid
 
-    sink = pa.BufferOutputStream()
-    plain = pa.RecordBatch.from_arrays([_writable(column) for column in batch.columns], names=batch.schema.names)
-    csv.write_csv(plain, sink, csv.WriteOptions(include_header=False))
-    return memoryview(sink.getvalue())
 
+def _run(driver: psycopg.Connection[Any], statement: str, parameters: Sequence[bytes], types: Sequence[int]) -> None:
+    from psycopg import pq
 
-def _writable(column: pa.Array) -> pa.Array:
-    """The column in a type that pyarrow's CSV writer knows: not string views, which newer Sparks may send, nor bytes."""
-    import pyarrow as pa
+    formats = [pq.Format.BINARY] * len(parameters)
+    _refuse_failed(driver, driver.pgconn.exec_params(statement.encode(driver.info.encoding), parameters, types, formats))
 
-    if column.type == pa.float32():
-        # A float's shortest text differs from that of the same number as a double.
-        return column.cast(pa.float64())
-    if column.type == pa.string_view():
-        return column.cast(pa.string())
-    if pa.types.is_timestamp(column.type) and column.type.tz:
-        # A time zone's offset is written in minutes; before 1900 it had seconds.
-        return column.cast(pa.timestamp("us", "UTC"))
-    if is_bytes(column.type):
-        return pa.array([value if value is None else f"\\x{value.hex()}" for value in column.to_pylist()], pa.string())
-    return column
 
+def _refuse_failed(driver: psycopg.Connection[Any], result: PGresult) -> None:
+    from psycopg import errors, pq
 
-# --- binary ------------------------------------------------------------------------------------------------------------
-
-
-def encoder(types: Sequence[str | None], schema: pa.Schema) -> Callable[[pa.RecordBatch], memoryview] | None:
-    """A function from batches of ``schema`` to rows for columns of the given types; None where one has no form here.
-
-    Args:
-        types: the types as the server names them, ``int8``, ``numeric``, …; None for one without a name here.
-        schema: of the batches; as many columns.
-    """
-    fields: list[Field] = []
-    for kind, column in zip(types, schema.types, strict=True):
-        if (field := _field(kind, column)) is None:
-            return None
-        fields.append(field)
-    return lambda batch: _rows(batch, fields)
-
-
-def _rows(batch: pa.RecordBatch, fields: Sequence[Field]) -> memoryview:
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not batch.num_rows:
-        return memoryview(b"")
-    parts = [_fixed(np.full(batch.num_rows, len(fields), ">i2"))]
-    for field, column in zip(fields, batch.columns, strict=True):
-        parts += field(column)
-    nothing = pa.scalar(b"", pa.large_binary())
-    joined = pc.binary_join_element_wise(*parts, nothing, null_handling="replace", null_replacement=_NULL)
-    # One array of rows is one buffer, which is what COPY takes.
-    return memoryview(joined.buffers()[2])
-
-
-def _field(kind: str | None, column: pa.DataType) -> Field | None:
-    import pyarrow as pa
-
-    is_in = pa.types
-    if is_in.is_integer(column):
-        return _from_integers(kind, column.bit_width)
-    if is_in.is_decimal128(column) and kind == "numeric":
-        return _numeric
-    if is_in.is_floating(column):
-        return _to_floats(kind, column.bit_width)
-    if is_text(column):
-        return _text if kind in _TEXTS else _jsonb if kind == "jsonb" else None
-    return _from_others(kind, column)
-
-
-def _from_integers(kind: str | None, bits: int) -> Field | None:
-    import pyarrow as pa
-
-    if kind in _WIDTHS:
-        width = _WIDTHS[kind]
-        # For a narrower column use CSV, where the server checks each value.
-        return None if 8 * width < bits else lambda column: [_sized(_integers(column), f">i{width}", column)]
-    if kind == "numeric":
-        return lambda column: _numeric(column.cast(pa.decimal128(19, 0)))
-    # A float of 32 bits holds integers of 16.
-    return _to_floats(kind, 2 * bits)
-
-
-def _integers(column: pa.Array) -> Numbers:
-    import pyarrow as pa
-
-    return _values(column.cast(pa.int64()), "i8")
-
-
-def _to_floats(kind: str | None, bits: int) -> Field | None:
-    import pyarrow as pa
-
-    if kind not in ("float4", "float8") or 8 * int(kind[-1]) < bits:
-        return None
-    return lambda column: [_sized(_values(column.cast(pa.float64()), "f8"), f">f{kind[-1]}", column)]
-
-
-def _from_others(kind: str | None, column: pa.DataType) -> Field | None:
-    import pyarrow as pa
-
-    if pa.types.is_boolean(column) and kind == "bool":
-        return lambda column: [_sized(_values(column.cast(pa.int8()), "i1"), ">i1", column)]
-    if pa.types.is_date32(column) and kind == "date":
-        return lambda column: [_sized(_since_2000(column.cast(pa.int32()), _DAYS, "i4"), ">i4", column)]
-    if pa.types.is_timestamp(column) and kind == ("timestamptz" if column.tz else "timestamp"):
-        return lambda column: [_sized(_since_2000(_microseconds(column), _MICROSECONDS, "i8"), ">i8", column)]
-    if is_bytes(column) and kind == "bytea":
-        return _text
-    return None
-
-
-def _text(column: pa.Array) -> list[pa.Array]:
-    return _lengths_and_values(column, b"")
-
-
-def _jsonb(column: pa.Array) -> list[pa.Array]:
-    """The format's version, which is 1, and the text."""
-    return _lengths_and_values(column, b"\x01")
-
-
-def _lengths_and_values(column: pa.Array, before: bytes) -> list[pa.Array]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    values = column.cast(pa.large_binary())
-    lengths = _values(pc.binary_length(values).fill_null(0), "i8") + len(before)
-    heads = _with_lengths(lengths.astype(">i4"), before)
-    return [_masked(_fixed(heads), column), values.fill_null(b"")]
-
-
-def _with_lengths(lengths: Numbers, before: bytes) -> Numbers:
-    """Each length, and ``before`` behind it."""
-    import numpy as np
-
-    records = np.empty((len(lengths), 4 + len(before)), "u1")
-    records[:, :4] = lengths.view("u1").reshape(-1, 4)
-    records[:, 4:] = np.frombuffer(before, "u1")
-    return records
-
-
-def _numeric(column: pa.Array) -> list[pa.Array]:
-    """Digits to the base 10,000, as many as the longest value has; the server strips zeros at both ends (make_result)."""
-    import numpy as np
-
-    scale = column.type.scale
-    fraction = -(-scale // _BASE_DIGITS)
-    rest, is_negative = _scaled(column, fraction * _BASE_DIGITS - scale)
-    places = max(fraction, -(-len(str(rest.max())) // _BASE_DIGITS))
-    record = np.zeros((len(column), 6 + places), ">i2")
-    record[:, 1] = 8 + 2 * places
-    record[:, 2:6] = (places, places - fraction - 1, 0, max(scale, 0))
-    record[is_negative, 4] = _NEGATIVE
-    for place, group in zip(range(places - 1, -1, -1), _groups(rest), strict=False):
-        record[:, 6 + place] = group
-    return [_masked(_fixed(record), column)]
-
-
-def _groups(whole: Numbers) -> Iterator[Numbers]:
-    """The digits to the base, from the last one on, without end."""
-    while True:
-        # Four at a time, since dividing Python's integers is slow.
-        rest = whole // _BASE**4
-        part, whole = (whole - rest * _BASE**4).astype("i8"), rest
-        for _ in range(4):
-            more = part // _BASE
-            yield part - more * _BASE
-            part = more
-
-
-def _scaled(column: pa.Array, zeros: int) -> tuple[Numbers, Numbers]:
-    """The values' digits, followed by ``zeros`` zeros, and which values are negative."""
-    import numpy as np
-
-    low, high = _values(column, "2i8").T
-    most = _BIGGEST // 10**zeros
-    is_small = bool(np.all(high == low >> 63)) and -most <= low.min() and low.max() <= most
-    # Beyond 64 bits use Python's own integers.
-    whole = low if is_small else high.astype(object) * 2**64 + low.view("u8").astype(object)
-    return np.abs(whole) * 10**zeros, high < 0
-
-
-def _since_2000(column: pa.Array, epoch: int, form: str) -> Numbers:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return _values(pc.subtract_checked(column, pa.scalar(epoch, column.type)), form)
-
-
-def _microseconds(column: pa.Array) -> pa.Array:
-    import pyarrow as pa
-
-    return column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64())
-
-
-def _values(column: pa.Array, form: str) -> Numbers:
-    """The values as they lie in memory, with garbage for NULL; ``2i8`` are pairs."""
-    import numpy as np
-
-    dtype = np.dtype(form)
-    return np.frombuffer(column.buffers()[1], dtype, len(column), column.offset * dtype.itemsize)
-
-
-def _sized(values: Numbers, form: str, column: pa.Array) -> pa.Array:
-    """Each value's length, and the value in the given form."""
-    import numpy as np
-
-    record = np.empty(len(values), [("length", ">i4"), ("value", form)])
-    record["length"], record["value"] = np.dtype(form).itemsize, values
-    return _masked(_fixed(record), column)
-
-
-def _fixed(records: Numbers) -> pa.Array:
-    """The records as an Arrow array of bytes, for the kernels that join."""
-    import pyarrow as pa
-
-    width = records.nbytes // len(records)
-    array = pa.Array.from_buffers(pa.binary(width), len(records), [None, pa.py_buffer(records)])
-    return array.cast(pa.large_binary())
-
-
-def _masked(cells: pa.Array, column: pa.Array) -> pa.Array:
-    """NULL where the column is."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return pc.if_else(column.is_valid(), cells, pa.scalar(None, cells.type)) if column.null_count else cells
+    if result.status == pq.ExecStatus.FATAL_ERROR:
+        raise errors.error_from_result(result, driver.info.encoding)

@@ -21,6 +21,7 @@ from sqlalchemy.sql.expression import TableClause
 
 from foreachonce.errors import FrameError, WriteFailed
 from foreachonce.spark.frames import Counted, each_in_background, is_bytes, is_text, peeked
+from foreachonce.sql.databases.base import refuse_unwritable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -259,6 +260,7 @@ class _Loader:
         return memoryview(data)[ends[0].as_py() : ends[-1].as_py()]
 
     def _plain(self, batch: pa.RecordBatch) -> list[pa.Array]:
+        refuse_unwritable(self._table.name, self._columns, batch)
         self._refuse_unheld_numbers(batch)
         return [_plain(column) for column in batch.columns]
 

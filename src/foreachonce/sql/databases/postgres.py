@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
     from pyspark.sql.types import DataType, StructField
 
+# The context of an error in a binary COPY; it has no value.
+_COPIED_COLUMN = re.compile(r"COPY .*, line \d+, column (.+)\Z")
 _SCALARS: dict[str, SqlType] = {
     "tinyint": sa.SmallInteger(),
     "smallint": sa.SmallInteger(),
@@ -83,7 +86,8 @@ class Postgres(LoadingDatabase):
 
     def make_engine(self, url: URL, *, executor: bool) -> Engine:
         """With READ COMMITTED: a statement after a lock must see what was committed while it was waited for."""
-        return pooled(url, isolation_level="READ COMMITTED")
+        # The server reads binary text in the client's encoding, and Arrow's is UTF-8.
+        return pooled(url, isolation_level="READ COMMITTED", connect_args={"client_encoding": "utf8"})
 
     def _for_reading(self, connection: Connection) -> Connection:
         return connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -94,12 +98,18 @@ class Postgres(LoadingDatabase):
         return (DBAPIError, psycopg.Error)
 
     def _words(self, error: BaseException, url: URL) -> str:
-        """The primary message: details and context quote rows."""
+        """The primary message, the column and the hint: details and context quote rows."""
         import psycopg
 
         cause = error.orig if isinstance(error, DBAPIError) else error
-        primary = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
-        return scrub(primary or str(cause), url)
+        if not isinstance(cause, psycopg.Error) or not cause.diag.message_primary:
+            return scrub(str(cause), url)
+        diag = cause.diag
+        in_copy = _COPIED_COLUMN.match(diag.context or "")
+        column = diag.column_name or (in_copy and in_copy[1])
+        where = f"column {column!r}: " if column else ""
+        hint = f" Hint: {diag.message_hint}" if diag.message_hint else ""
+        return scrub(f"{where}{diag.message_primary}{hint}", url)
 
     def _missing_driver(self, error: ModuleNotFoundError, url: URL) -> str:
         return "PostgreSQL needs psycopg 3: pip install 'foreachonce[postgres]'"
@@ -168,10 +178,8 @@ class Postgres(LoadingDatabase):
         return _holds_scalar(column, data_type)
 
     def prepare_column(self, column: Column, field: StructField, target: SqlType) -> Column:
-        """Nested values become text in Spark's generated code; arrays of scalars as the server's own literals."""
-        if isinstance(target, sa.ARRAY):
-            return _array_literal(column, field.dataType.elementType)  # type: ignore[attr-defined]
-        return nested_as_json(column, field)
+        """Arrays of scalars travel as they are, other nested values as JSON."""
+        return column if isinstance(target, sa.ARRAY) else nested_as_json(column, field)
 
     def load(
         self, connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]
@@ -199,28 +207,6 @@ class Postgres(LoadingDatabase):
 def _is_flat_array(data_type: DataType) -> bool:
     """An array of arrays may be ragged, which PostgreSQL's arrays cannot be: jsonb holds it."""
     return name_of(data_type) == "array" and name_of(data_type.elementType) not in NESTED  # type: ignore[attr-defined]
-
-
-def _array_literal(column: Column, element: DataType) -> Column:
-    """``{"1","a \\"quoted\\" text",NULL}``: every element quoted, as the server's array input allows."""
-    from pyspark.sql import functions as F
-
-    def literal(value: Column) -> Column:
-        text = _text(value, element)
-        escaped = F.regexp_replace(text, r'(["\\])', r"\\$1")
-        return F.coalesce(F.concat(F.lit('"'), escaped, F.lit('"')), F.lit("NULL"))
-
-    return F.concat(F.lit("{"), F.array_join(F.transform(column, literal), ","), F.lit("}"))
-
-
-def _text(value: Column, data_type: DataType) -> Column:
-    from pyspark.sql import functions as F
-
-    if name_of(data_type) == "binary":
-        return F.concat(F.lit("\\x"), F.hex(value))
-    if name_of(data_type) == "timestamp":
-        return F.date_format(value, "yyyy-MM-dd HH:mm:ss.SSSSSSXXX")
-    return value.cast("string")
 
 
 def _holds_integer(column: SqlType, data_type: DataType) -> bool:

@@ -24,7 +24,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.expression import Select, TableClause, TextClause
 
 from foreachonce.errors import ConfigurationError, ForeachOnceError, SinkUnavailable, WriteFailed
-from foreachonce.sql.databases.base import LoadingDatabase, Parameters, SqlType, StreamLock, on_conflict
+from foreachonce.sql.databases.base import LoadingDatabase, Parameters, SqlType, StreamLock, on_conflict, refuse_unwritable
 from foreachonce.sql.types import INTEGER_BYTES, NESTED, digits, exact_as_text, is_decimal, name_of
 
 if TYPE_CHECKING:
@@ -155,6 +155,7 @@ class Sqlite(LoadingDatabase):
         driver: Any = connection.connection.driver_connection
         count = 0
         for batch in batches:
+            refuse_unwritable(table.name, columns, batch)
             try:
                 driver.executemany(statement, zip(*map(_values, batch.columns), strict=True))
             except sqlite3.Error as error:
