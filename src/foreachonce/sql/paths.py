@@ -25,9 +25,9 @@ from foreachonce.faults import Point, fault
 from foreachonce.spark.frames import Receipt, Task, attempt, exhaust, fetched, few, partitions, peeked, run_tasks
 from foreachonce.sql import stage
 from foreachonce.sql.databases.base import LoadingDatabase
-from foreachonce.sql.stage import ATTEMPT, Stage
+from foreachonce.sql.stage import Stage
 from foreachonce.sql.statements import SqlBatch
-from foreachonce.sql.table import Rows, TableLoad
+from foreachonce.sql.table import ATTEMPT, Rows, TableLoad
 from foreachonce.sql.transaction import Statement
 
 if TYPE_CHECKING:

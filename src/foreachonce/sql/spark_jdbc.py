@@ -37,9 +37,9 @@ from foreachonce.spark.frames import job_error
 from foreachonce.sql.databases.base import SqlType
 from foreachonce.sql.databases.generic import Generic, bounded
 from foreachonce.sql.paths import Step, Work, WritePath, finish
-from foreachonce.sql.stage import ATTEMPT, insert, names_of, new_name
+from foreachonce.sql.stage import insert, names_of, new_name
 from foreachonce.sql.statements import SqlBatch
-from foreachonce.sql.table import OP, TableLoad, quoted
+from foreachonce.sql.table import ATTEMPT, OP, PARTITION, ROWS, TableLoad, quoted
 from foreachonce.sql.transaction import Statement
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
 
-PARTITION, ROWS = "foreachonce_partition", "foreachonce_rows"
 # The partition of a row that every job writes, with rows or without.
 MARK = -1
 GENERIC_POINTS: tuple[Point, ...] = ("rows-staged", "rows-written", "entry-written", "committed")

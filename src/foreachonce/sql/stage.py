@@ -17,7 +17,7 @@ from foreachonce.errors import DuplicateKeys, FrameError, WriteFailed
 from foreachonce.spark.frames import Receipt
 from foreachonce.sql.databases.base import Database, LoadingDatabase
 from foreachonce.sql.statements import SqlBatch
-from foreachonce.sql.table import OP, Rows, quoted
+from foreachonce.sql.table import ATTEMPT, OP, RANK, Rows, quoted
 
 EXAMPLES = 3
 # The usual change streams' names: single letters are Debezium's, where r is a snapshot's row; words with an underscore are
@@ -99,8 +99,8 @@ def _winners(rows: Rows, source: sa.Select[Any], *more: str) -> sa.Select[Any]:
         return source
     best = [part for name in rows.target.order_by for part in _greatest_first(sa.column(name))]
     rank = sa.func.rank().over(partition_by=[sa.column(name) for name in rows.target.key], order_by=best)
-    ranked = source.add_columns(rank.label("foreachonce_rank")).subquery("ranked")
-    return sa.select(*(ranked.c[name] for name in (*rows.columns, *more))).where(ranked.c.foreachonce_rank == 1)
+    ranked = source.add_columns(rank.label(RANK)).subquery("ranked")
+    return sa.select(*(ranked.c[name] for name in (*rows.columns, *more))).where(ranked.c[RANK] == 1)
 
 
 def _greatest_first(column: sa.ColumnElement[Any]) -> tuple[sa.ColumnElement[Any], ...]:
@@ -147,7 +147,6 @@ def _refuse_unknown_ops(connection: Connection, rows: Rows, source: sa.Select[An
         )
 
 
-ATTEMPT = "foreachonce_attempt"
 PREFIX = "foreachonce_stage_"
 # MariaDB makes columns as wide as the values in the query: CHAR alone would have no length.
 _OP_TYPE = sa.Text().with_variant(mysql.CHAR(190), "mysql")

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 Mode = Literal["append", "merge", "overwrite", "changes"]
 # A stage's column for what a row of a change stream does; no user's column has that name.
-OP = "foreachonce_op"
+# The columns that rows have beside their own on their way: the kind of change, the rank among rows of one key, the attempt of
+# the task that staged them, and, where Spark's JDBC writer stages, the partition and the number of rows.
+OP, RANK, ATTEMPT, PARTITION, ROWS = (f"foreachonce_{name}" for name in ("op", "rank", "attempt", "partition", "rows"))
+OWN_NAMES = frozenset({OP, RANK, ATTEMPT, PARTITION, ROWS})
 
 
 @dataclass(frozen=True)
@@ -160,11 +163,22 @@ def _check_frame(target: SqlTarget, frame: StructType) -> None:
     if twice or not names:
         what = f"has column {twice[0]!r} more than once" if twice else "has no columns"
         raise FrameError(f"table {target}: the frame {what}; name each column once with select or withColumnRenamed.")
+    _refuse_own_names(target, names)
     op = (target.op,) if target.op else ()
     for keyword, wanted in (("key", target.key), ("order_by", target.order_by), ("op", op)):
         for name in wanted:
             if name not in names:
                 raise FrameError(f"table {target}: {keyword}= names {name!r}, which the frame lacks; it has {_list(names)}.")
+
+
+def _refuse_own_names(target: SqlTarget, names: Sequence[str]) -> None:
+    """Databases differ in whether case counts, so here it does not."""
+    taken = [name for name in names if name.lower() in OWN_NAMES]
+    if taken:
+        raise FrameError(
+            f"table {target}: the frame's column {taken[0]!r} has a name that the library gives to columns of its own, on the "
+            f"way of the rows; rename it with withColumnRenamed. Such names are {_list(sorted(OWN_NAMES))}."
+        )
 
 
 def _without_op(target: SqlTarget, frame: StructType) -> StructType:

@@ -88,8 +88,10 @@ def load(connection: Connection, table: TableClause, columns: Sequence[str], bat
 class _Loader:
     def __init__(self, connection: Connection, table: TableClause, columns: Sequence[str], schema: pa.Schema) -> None:
         quote = connection.dialect.identifier_preparer
-        self._name, self._table = table.name, quote.format_table(table)
-        self._into = f"{self._table} ({', '.join(map(quote.quote_identifier, columns))})"
+        names = ", ".join(map(quote.quote_identifier, columns))
+        # SQLAlchemy doubles percent signs for statements with parameters of its own; these have none.
+        self._table = quote.format_table(table).replace("%%", "%")
+        self._name, self._into = table.name, f"{self._table} ({names.replace('%%', '%')})"
         driver: Any = connection.connection.driver_connection
         self._driver: psycopg.Connection[Any] = driver
         types = _types(driver, _parameters(driver, self._into, len(columns)))
