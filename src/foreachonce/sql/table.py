@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 Mode = Literal["append", "merge", "overwrite", "changes"]
-# A stage's column for what a row of a change stream does; no user's column has that name.
-# The columns that rows have beside their own on their way: the kind of change, the rank among rows of one key, the attempt of
-# the task that staged them, and, where Spark's JDBC writer stages, the partition and the number of rows.
+# What rows have beside their own columns on their way: the kind of change, the rank among rows of one key, the attempt of the
+# task that staged them, and, where Spark's JDBC writer stages, the partition and the number of rows.
 OP, RANK, ATTEMPT, PARTITION, ROWS = (f"foreachonce_{name}" for name in ("op", "rank", "attempt", "partition", "rows"))
 OWN_NAMES = frozenset({OP, RANK, ATTEMPT, PARTITION, ROWS})
 
@@ -176,8 +175,8 @@ def _refuse_own_names(target: SqlTarget, names: Sequence[str]) -> None:
     taken = [name for name in names if name.lower() in OWN_NAMES]
     if taken:
         raise FrameError(
-            f"table {target}: the frame's column {taken[0]!r} has a name that the library gives to columns of its own, on the "
-            f"way of the rows; rename it with withColumnRenamed. Such names are {_list(sorted(OWN_NAMES))}."
+            f"table {target}: the frame's column {taken[0]!r} has a name that the library gives to a column of its own "
+            f"on the way of the rows; rename it with withColumnRenamed. Such names are {_list(sorted(OWN_NAMES))}."
         )
 
 
