@@ -28,5 +28,8 @@ def breaks(entries: Iterable[Entry]) -> Iterator[Break]:
         if after.seq != before.seq + 1:
             yield Break(before, after, f"seq {after.seq} comes after {before.seq}")
         order = after.position.follows(before.position)
-        if order != "equal" and after.decision.kind not in ("on_mismatch", "repair"):
+        is_wanted = after.decision.kind in ("on_mismatch", "repair")
+        if order != "equal" and not is_wanted:
             yield Break(before, after, f"it starts {order} of where the entry before ended")
+        elif after.position.goes_back and not is_wanted:
+            yield Break(before, after, "it ends behind its own start, so rows may be lost")

@@ -22,6 +22,10 @@ _WHAT: Mapping[Reason, str] = {
     "unordered": "its start cannot be compared with the place where the ledger ends",
 }
 
+_ENDS_BEHIND = (
+    "it ends behind its own start: a topic was deleted and made again, or its offsets were reset, and with\n"
+    "  failOnDataLoss=false Spark goes on there, so records may be lost"
+)
 _CUT_ANEW = "  The checkpoint was rolled back and the batch was cut anew (another limit, or lost offsets)."
 _OTHER_MOMENT = (
     "  The query id is the same: the checkpoint or the sink was put back to another moment than the other,\n"
@@ -70,13 +74,16 @@ def decide(head: Entry | None, same_batch: Entry | None, epoch: Epoch) -> Verdic
     1. The stream is new: Write.
     2. The batch has an entry: Skip where the positions are equal, Refuse where they differ.
     3. It has none: Write where it starts at the place where the head ended, also under another query id; Refuse where it
-       starts behind (rows would be written again), ahead (rows would be lost), or at a place that cannot be compared.
+       starts behind (rows would be written again), ahead (rows would be lost), or at a place that cannot be compared; and
+       where it ends behind its own start (rows are lost).
     """
     if same_batch is not None:
         return Skip(same_batch) if epoch.position.same_as(same_batch.position) else Refuse("changed", same_batch)
     if head is None:
         return Write()
     order = epoch.position.follows(head.position)
+    if order == "equal" and epoch.position.goes_back:
+        return Refuse("behind", head)
     return Write() if order == "equal" else Refuse(order, head)
 
 
@@ -84,7 +91,7 @@ def explain(refused: Refuse, epoch: Epoch) -> str:
     """The message of a :class:`~foreachonce.errors.Mismatch`."""
     entry = refused.entry
     return (
-        f"stream {epoch.stream!r}: batch {epoch.batch_id} is refused, nothing was written: {_WHAT[refused.reason]}.\n"
+        f"stream {epoch.stream!r}: batch {epoch.batch_id} is refused, nothing was written: {_what_of(refused, epoch)}.\n"
         f"  this batch: query {epoch.query_id}, batch {epoch.batch_id}, run {epoch.run_id},\n"
         f"              offsets {_span(epoch.position.starts, epoch.position.ends)}\n"
         f"  the ledger: query {entry.query_id}, {entry.what}, run {entry.run_id}, seq {entry.seq},\n"
@@ -92,6 +99,10 @@ def explain(refused: Refuse, epoch: Epoch) -> str:
         f"              sink {entry.sink}{_missing(entry)}\n"
         f"{_mend(refused.reason, entry, epoch)}"
     )
+
+
+def _what_of(refused: Refuse, epoch: Epoch) -> str:
+    return _ENDS_BEHIND if refused.reason == "behind" and epoch.position.goes_back else _WHAT[refused.reason]
 
 
 def _mend(reason: Reason, entry: Entry, epoch: Epoch) -> str:

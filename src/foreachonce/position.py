@@ -83,6 +83,17 @@ class Position:
         return places.pop() if len(places) == 1 else "unordered"
 
     @property
+    def goes_back(self) -> bool:
+        """Whether it ends before it starts, in any partition: a topic was deleted and made again, and records may be lost.
+
+        Spark goes on there where the source says ``failOnDataLoss=false``.
+        """
+        return any(
+            each.start is not None and each.end is not None and _is_before(json.loads(each.end), json.loads(each.start))
+            for each in self.sources.values()
+        )
+
+    @property
     def at_end(self) -> Position:
         """The position without rows where this one ends; it follows one that ends at the same place."""
         spans = self.sources.items()
@@ -236,6 +247,13 @@ def _steps(left: JsonValue, right: JsonValue) -> Iterator[Order]:
         yield "behind" if left < right else "ahead"  # type: ignore[operator]
     else:
         yield "unordered"
+
+
+def _is_before(left: JsonValue, right: JsonValue) -> bool:
+    """Whether a number is smaller than the one at the same place; places that only one side has do not count."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        return any(_is_before(left[key], right[key]) for key in left.keys() & right.keys())
+    return _is_number(left) and _is_number(right) and left < right  # type: ignore[operator]
 
 
 def _is_number(value: JsonValue) -> bool:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from foreachonce.chain import breaks
-from foreachonce.decide import Refuse, Skip, Write, decide
-from foreachonce.entry import Entry
+from foreachonce.decide import Refuse, Skip, Write, decide, explain
+from foreachonce.entry import Decision, Entry
 from foreachonce.position import Position, SourceSpan
 from tests.unit.builders import chain, entry, epoch, files, kafka, line, pointer
 
@@ -32,6 +32,26 @@ def test_batch_that_starts_where_the_head_ended_is_written():
 
 def test_batch_without_new_rows_is_written_too():
     assert decide(HEAD, None, epoch(5, 5, batch_id=3)) == Write()
+
+
+@pytest.mark.parametrize("position", [
+    Position({"0": SourceSpan(kafka(5), kafka(3))}), Position({"0": SourceSpan(kafka(5, 5), kafka(8, 4))}),
+])  # fmt: skip
+def test_batch_that_ends_behind_its_own_start_is_refused(position):
+    """A topic was deleted and made again, and the source says failOnDataLoss=false."""
+    before = entry(seq=2, batch_id=2, position=Position({"0": SourceSpan(None, position.sources["0"].start)}))
+    again = epoch(batch_id=3, position=position)
+    assert decide(before, None, again) == Refuse("behind", before)
+    assert "ends behind its own start" in explain(Refuse("behind", before), again)
+    after = Entry.next(before, again, sink="a sink")
+    assert [each.what for each in breaks([before, after])] == ["it ends behind its own start, so rows may be lost"]
+    wanted = replace(after, decision=Decision("on_mismatch", "behind"))
+    assert list(breaks([before, wanted])) == []
+
+
+def test_topic_that_is_gone_is_no_way_back():
+    before = entry(seq=2, batch_id=2, position=Position({"0": SourceSpan(None, kafka(5, 5))}))
+    assert decide(before, None, epoch(batch_id=3, position=Position({"0": SourceSpan(kafka(5, 5), kafka(7))}))) == Write()
 
 
 def test_reset_that_lines_up_is_written():
@@ -102,7 +122,7 @@ def test_any_batch_against_any_chain(ends, start, end, batch_id, query_id):
         is_same = (start, end) == ([None, *ends][batch_id], ends[batch_id])
         assert decision == (Skip(same) if is_same else Refuse("changed", same))
     elif start == ends[-1]:
-        assert decision == Write()
+        assert decision == (Refuse("behind", entries[-1]) if end < start else Write())
     else:
         assert decision == Refuse("behind" if start is None or start < ends[-1] else "ahead", entries[-1])
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 Mode = Literal["append", "merge", "overwrite", "changes"]
-# What rows have beside their own columns on their way: the kind of change, the rank among rows of one key, the attempt of the
+# What rows have beside their own columns on their way: the kind of change, the rank among rows of a key, the attempt of the
 # task that staged them, and, where Spark's JDBC writer stages, the partition and the number of rows.
 OP, RANK, ATTEMPT, PARTITION, ROWS = (f"foreachonce_{name}" for name in ("op", "rank", "attempt", "partition", "rows"))
 OWN_NAMES = frozenset({OP, RANK, ATTEMPT, PARTITION, ROWS})
