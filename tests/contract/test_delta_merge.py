@@ -51,6 +51,13 @@ def test_key_of_two_columns_with_odd_names(merged):
     assert rows == [(1, "x", 2), (1, "y", 3)]
 
 
+def test_names_that_sql_must_quote(merged):
+    schema = "`tick``y` bigint, `dot.ted` string, `it's` int, `sp ace` int, `a:b` int, `?` int, `%s` int"
+    first, second = [(1, "x", 1, 1, 1, 1, 1)], [(1, "x", 2, 2, 2, 2, 2), (2, "y", 1, 1, 1, 1, 1)]
+    keywords = {"schema": schema, "key": ["tick`y", "dot.ted"], "skip_unchanged": True}
+    assert merged(first, second, second, **keywords) == [*second]
+
+
 @pytest.mark.parametrize("first", [[], [[(9, "a", 0, "u")]]])
 def test_key_that_comes_twice_is_refused(merged, first):
     with refused("DuplicateKeys", "key=(id)", '"id":1', "order_by=", "Nothing was written"):
@@ -182,6 +189,20 @@ def test_append_partitions_a_new_table_and_adds_columns(stream, tmp_path, spark)
     rows = sorted(tuple(row) for row in spark.read.format("delta").load(path).collect())
     assert rows == [(1, "value 1", None), (2, "value 2", 1)]
     assert Path(path, "value=value 1").exists()
+
+
+@pytest.mark.parametrize("keywords", [{"mode": "merge", "key": ["id", "value"]}, {"mode": "append"}])
+@pytest.mark.parametrize("first", [True, False])
+def test_empty_text_in_a_partition_column_is_refused(stream, tmp_path, spark, keywords, first):
+    """Delta reads it back as NULL, so a merge would insert the row again with each batch."""
+    sink = DeltaSink(str(tmp_path / "t"), stream="s", partition_by="value", **keywords)
+    if not first:
+        stream.feed([1])
+        stream.run(sink)
+    stream.feed([2])
+    with refused("WriteFailed", "partition column 'value' holds ''", "Nothing was written"):
+        stream.run(exactly_once(sink)(lambda frame, batch_id: frame.selectExpr("id", "'' as value")))
+    assert len(list(sink.ledger.entries("s"))) == (0 if first else 1)
 
 
 @pytest.mark.parametrize("mode", ["append", "merge"])

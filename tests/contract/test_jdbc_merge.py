@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from foreachonce import JdbcSink
+from foreachonce import JdbcSink, exactly_once
 from foreachonce.testing.contract import refused
 
 
@@ -78,3 +78,77 @@ def test_names_that_need_quotes(merge, query):
     schema = '`select` bigint, `Weird "name"` string, `dotted.name` int'
     merge([(1, "a", 1)], [(1, "b", 2)], schema=schema, key="select")
     assert query('select "select", "Weird ""name""", "dotted.name" from t') == [(1, "b", 2)]
+
+
+# --- order and equality as Spark has them ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("column", "lesser", "greater"), [
+    ("decimal(38,0)", "9", "10"), ("decimal(38,0)", "-10", "-9"), ("decimal(10,3)", "9.5", "10.25"),
+    ("string", "'B'", "'a'"), ("string", "'z'", "'ä'"), ("string", "'a'", "'a '"), ("string", "'Z'", "'_'"),
+    ("double", "1e300", "double('NaN')"), ("double", "double('-Infinity')", "-0.0"),
+    ("bigint", "-9223372036854775808", "-1"),
+    ("date", "'0001-01-01'", "'9999-12-31'"), ("timestamp", "'1850-01-01 00:00:00'", "'1850-01-01 00:00:00.000001'"),
+    ("boolean", "false", "true"), ("binary", "X'7F'", "X'80'"),
+])  # fmt: skip
+def test_row_that_spark_takes_for_the_greatest_wins(stream, url, query, column, lesser, greater):
+    if url.startswith("mysql") and "double" in (lesser + greater):
+        pytest.skip("MariaDB has neither NaN nor infinities")
+    order = f"select 1 as id, cast({{}} as {column}) as o, '{{}}' as v"
+
+    @exactly_once(JdbcSink(url, table="t", stream="s", mode="merge", key="id", order_by="o"))
+    def batch(frame, batch_id):
+        return frame.sparkSession.sql(f"{order.format(greater, 'right')} union all {order.format(lesser, 'wrong')}")
+
+    stream.feed([1])
+    stream.run(batch)
+    assert query("select v from t") == [("right",)]
+
+
+@pytest.mark.parametrize("value", ["array(1)", "named_struct('a', 1)", "map(1, 2)"])
+def test_order_that_no_database_has_is_refused(stream, url, value):
+    sink = exactly_once(JdbcSink(url, table="t", stream="s", mode="merge", key="id", order_by="o"))
+    stream.feed([1])
+    with refused("FrameError", "order_by= names 'o'", "order by a number"):
+        stream.run(sink(lambda frame, batch_id: frame.selectExpr("id", f"{value} as o")))
+
+
+@pytest.mark.parametrize(("database", "table", "word"), [
+    ("sqlite", "create table t (id text collate nocase primary key, v text)", "NOCASE"),
+    ("sqlite", "create table t (id text, v text, unique (id collate rtrim))", "RTRIM"),
+    ("postgresql", "create table t (id char(5) primary key, v text)", "character(5)"),
+    ("postgresql", "create table t (id text primary key deferrable, v text)", "DEFERRABLE"),
+    ("postgresql", "create table t (id text collate same primary key, v text)", "deterministic"),
+])  # fmt: skip
+def test_key_that_takes_several_texts_for_one_is_refused(stream, url, query, database, table, word):
+    if not url.startswith(database):
+        pytest.skip("another database's")
+    if "collate same" in table:
+        query("create collation same (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+    query(table)
+    stream.feed([1])
+    with refused("FrameError", "t", word):
+        stream.run(exactly_once(JdbcSink(url, table="t", stream="s", mode="merge", key="id"))(
+            lambda frame, batch_id: frame.selectExpr("value as id", "value as v")))  # fmt: skip
+
+
+def test_key_with_trailing_blanks_meets_no_other(stream, url, query):
+    """MariaDB's usual collations ignore them."""
+    if not url.startswith("mysql"):
+        pytest.skip("MariaDB's alone")
+    query("create table t (id varchar(20) collate utf8mb4_bin primary key, v text)")
+    rows = exactly_once(JdbcSink(url, table="t", stream="s", mode="merge", key="id"))
+    stream.feed([1])
+    with refused("WriteFailed", "'id'", "trailing blanks", "Nothing was written"):
+        stream.run(rows(lambda frame, batch_id: frame.selectExpr("concat(value, ' ') as id", "value as v")))
+
+
+@pytest.mark.parametrize("path", ["direct", "driver"])
+def test_null_does_not_become_the_next_number(stream, url, query, path):
+    number = "integer primary key" if url.startswith("sqlite") else "integer auto_increment primary key"
+    query(f"create table t (id {'integer primary key' if url.startswith('postgresql') else number}, v text)")
+    rows = exactly_once(JdbcSink(url, table="t", stream="s", path=path))
+    stream.feed([1])
+    with refused("WriteFailed", "id", "othing was written"):
+        stream.run(rows(lambda frame, batch_id: frame.selectExpr("cast(null as int) as id", "value as v")))
+    assert query("select count(*) from t") == [(0,)]

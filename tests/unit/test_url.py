@@ -27,6 +27,12 @@ SECRET = "hunter2"  # in every address below that holds a password
     ("jdbc:postgresql://db/shop?sslmode=require", "postgresql+psycopg://db/shop?sslmode=require"),
     ("jdbc:postgresql://db/shop?ApplicationName=a&connectTimeout=9",
      "postgresql+psycopg://db/shop?application_name=a&connect_timeout=9"),
+    ("postgresql://app@a:5432,b:5433/shop?sslmode=require",
+     "postgresql+psycopg://app@/shop?sslmode=require&host=a:5432&host=b:5433"),
+    ("jdbc:postgresql://a:5432,b/shop?user=app&targetServerType=primary",
+     "postgresql+psycopg://app@/shop?target_session_attrs=read-write&host=a:5432&host=b"),
+    ("jdbc:postgresql://[::1]:5432,b/shop?targetServerType=preferSecondary",
+     "postgresql+psycopg:///shop?target_session_attrs=prefer-standby&host=[::1]:5432&host=b"),
     ("mysql://app:hunter2@db:3307/shop?ssl_ca=/ca.pem", "mysql+pymysql://app:hunter2@db:3307/shop?ssl_ca=/ca.pem"),
     ("mariadb://app@db/shop", "mysql+pymysql://app@db/shop"),
     ("mysql+mysqldb://app@db/shop", "mysql+pymysql://app@db/shop"),
@@ -47,6 +53,18 @@ SECRET = "hunter2"  # in every address below that holds a password
 ])  # fmt: skip
 def test_address_is_understood(text, expected):
     assert parse_url(text) == make_url(expected)
+
+
+@pytest.mark.parametrize("password", ["to@psecret/word?x", "a@b", "p@ss#1", "@", "x@y@z"])
+@pytest.mark.parametrize("scheme", ["postgresql://", "mysql://", "jdbc:postgresql://", "jdbc:mariadb://"])
+def test_raw_password_with_an_at_is_shown_nowhere(scheme, password):
+    with pytest.raises(ConfigurationError, match="second @") as caught:
+        parse_url(f"{scheme}app:{password}@db.example/shop")
+    assert "psecret" not in str(caught.value)
+
+
+def test_several_hosts_are_shown():
+    assert shown(parse_url("postgresql://app:hunter2@a:5432,b:5433/shop")) == "postgresql://app:***@a:5432,b:5433/shop"
 
 
 @pytest.mark.parametrize("value", [
@@ -144,7 +162,6 @@ def test_unknown_mode_of_tls_is_refused():
     "postgresql:app:hunter2@db/shop",
     "postgresql://app:hunter2@db:port/shop",
     "postgresql://app@db:hunter2/shop",
-    "postgresql://app:hunter2@one:1,two:2/shop",
     "://app:hunter2@db",
     "host=db user=app password=hunter2",
     "jdbc:postgresql:shop?password=hunter2",

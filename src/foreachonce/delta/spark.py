@@ -8,7 +8,7 @@ Source: DeltaCommand.getTxnVersionAndAppId and DeltaMergeBuilder.execute of delt
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from operator import or_
@@ -20,7 +20,7 @@ from foreachonce.delta.log import LOG
 from foreachonce.delta.target import is_path, shown
 from foreachonce.errors import ConfigurationError, Conflict, ForeachOnceError, FrameError, WriteFailed
 from foreachonce.spark.files import java_class
-from foreachonce.spark.frames import backticked, excerpt, job_error
+from foreachonce.spark.frames import NOTHING_WRITTEN, REFUSAL, backticked, excerpt, job_error
 from foreachonce.spark.resolve import is_connect
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ NEEDED = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
+# By table and run, the columns that the table is partitioned by; of so many runs.
+_partitions: dict[tuple[str, str], tuple[str, ...]] = {}
+KEPT = 64
 # How Delta names the errors of a commit that lost to another; source: DeltaConcurrentExceptions.scala.
 CONFLICTS = (
     "DELTA_CONCURRENT",
@@ -114,6 +117,41 @@ def schema(frame: DataFrame, root: str | None) -> StructType:
     return StructType() if root is None else frame.sparkSession.read.format("delta").load(root).schema
 
 
+def partition_columns(frame: DataFrame, root: str, run_id: str) -> tuple[str, ...]:
+    """The columns that a table is partitioned by; asked once a run, since no write of a run changes them."""
+    known = _partitions.get((root, run_id))
+    if known is None:
+        detail = frame.sparkSession.sql(f"DESCRIBE DETAIL delta.{backticked(root)}").select("partitionColumns").first()
+        known = tuple(detail[0]) if detail is not None else ()
+        while len(_partitions) >= KEPT:
+            _partitions.pop(next(iter(_partitions)), None)
+        _partitions[root, run_id] = known
+    return known
+
+
+def without_empty(frame: DataFrame, columns: Collection[str], where: str) -> DataFrame:
+    """The frame, whose job fails where one of these columns holds ``''``, which Delta would read back as NULL.
+
+    Source: "Protocol: Partition Value Serialization" in PROTOCOL.md of delta-io/delta.
+    """
+    from pyspark.sql import functions as F
+    from pyspark.sql.types import StringType
+
+    by_lower = {name.lower() for name in columns}
+    for field in frame.schema.fields:
+        if field.name.lower() in by_lower and isinstance(field.dataType, StringType):
+            column = F.col(backticked(field.name))
+            refusal = F.raise_error(
+                F.lit(
+                    f"{REFUSAL}{where}: the partition column {field.name!r} holds '' in this batch, which Delta keeps as "
+                    f"NULL; give such rows another value. {NOTHING_WRITTEN}"
+                )
+            )
+            checked = F.when(column == "", refusal.cast(field.dataType)).otherwise(column)
+            frame = frame.withColumn(field.name, checked)
+    return frame
+
+
 def widens(frame: DataFrame, root: str) -> bool:
     """Whether Delta widens a column's type in a write that may change the table's schema."""
     spark = frame.sparkSession
@@ -173,17 +211,23 @@ def merge(
     builder = table.alias("target").merge(rows._jdf, on)
     if merge_schema:
         builder = builder.withSchemaEvolution()
+    # Delta's own list of all columns does not quote a backtick in a name.
+    odd = source.columns if any("`" in name for name in source.columns) else None
     for clause in clauses:
-        builder = _with(builder, clause)
+        builder = _with(builder, clause, odd)
     builder.execute()
 
 
-def _with(builder: Any, clause: Clause) -> Any:
+def _with(builder: Any, clause: Clause, columns: Sequence[str] | None) -> Any:
     condition = [] if clause.condition is None else [clause.condition]
+    values = None if columns is None else {backticked(name): f"source.{backticked(name)}" for name in columns}
     if clause.action == "insert":
-        return builder.whenNotMatched(*condition).insertAll()
+        inserted = builder.whenNotMatched(*condition)
+        return inserted.insertAll() if values is None else inserted.insertExpr(values)
     matched = builder.whenMatched(*condition)
-    return matched.delete() if clause.action == "delete" else matched.updateAll()
+    if clause.action == "delete":
+        return matched.delete()
+    return matched.updateAll() if values is None else matched.updateExpr(values)
 
 
 def condition_error(source: DataFrame, root: str | None, condition: str) -> str | None:

@@ -21,10 +21,12 @@ from foreachonce.delta.spark import (
     make_table,
     materialized,
     merge,
+    partition_columns,
     refuse_merge_on_connect,
     schema,
     translated,
     widens,
+    without_empty,
     wrong_key,
 )
 from foreachonce.delta.target import KEEP, UPDATE, DeltaTarget, is_path, shown
@@ -57,6 +59,8 @@ def write(work: TableWrite, own: Own, root: str | None) -> None:
     frame, target = work
     if frame is None:
         return append_nothing(target.place if root is None else root, write_options(own))
+    parts = target.partition_by if root is None else partition_columns(frame, root, own.entry.run_id)
+    frame = without_empty(frame, parts, f"table {shown(target.place)}")
     if root is None and not is_path(target.place):
         make_table(frame, target.place, target.partition_by)
     try:

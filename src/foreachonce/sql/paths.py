@@ -24,7 +24,7 @@ from sqlalchemy.engine import URL, Connection
 from foreachonce.faults import Point, fault
 from foreachonce.spark.frames import Receipt, Task, attempt, exhaust, fetched, few, partitions, peeked, run_tasks
 from foreachonce.sql import stage
-from foreachonce.sql.databases.base import LoadingDatabase
+from foreachonce.sql.databases.base import Database, LoadingDatabase
 from foreachonce.sql.stage import Stage
 from foreachonce.sql.statements import SqlBatch
 from foreachonce.sql.table import ATTEMPT, Rows, TableLoad
@@ -73,6 +73,17 @@ def finish(batch: SqlBatch, steps: Sequence[Step]) -> int:
     return count
 
 
+def unaltered(step: Step, rows: Rows, database: Database) -> Step:
+    """The step, and after it the check that the table is still the one that the frame was compared with."""
+
+    def run(connection: Connection) -> int:
+        count = step(connection)
+        rows.refuse_altered(connection, database)
+        return count
+
+    return run
+
+
 @dataclass(frozen=True)
 class LoadingPath(WritePath):
     """A path by the database's own bulk load. Subclasses say how one load's rows travel."""
@@ -86,7 +97,7 @@ class LoadingPath(WritePath):
             if isinstance(item, Statement):
                 steps.append(partial(item.run, database=self.database))
             else:
-                steps.append(self.carry(batch, item, place))
+                steps.append(unaltered(self.carry(batch, item, place), item.rows, self.database))
         return finish(batch, steps)
 
     @abstractmethod
@@ -141,7 +152,7 @@ class AutoPath(LoadingPath):
         if len(work) != 1 or not isinstance(load := work[0], TableLoad):
             return super().write(batch, work)
         if (step := self._from_driver(batch, load)) is not None:
-            return finish(batch, [step])
+            return finish(batch, [unaltered(step, load.rows, self.database)])
         path = DirectPath if self._is_direct(load.frame) else StagedPath
         return path(self.database).write(batch, work)
 
@@ -175,6 +186,8 @@ def _direct(batch: SqlBatch, database: LoadingDatabase, rows: Rows) -> Task:
 
     def task(batches: Iterable[pa.RecordBatch]) -> Receipt:
         number, tries = attempt()
+        # The first rows may take long to compute, and a transaction that waits for them holds locks.
+        _, batches = peeked(batches)
         with batch.writing(executor=True) as connection:
             # A task that Spark repeats may have committed before. The ledger's keys would refuse it too, but later.
             if tries > 0 and batch.is_committed(connection):
@@ -182,6 +195,7 @@ def _direct(batch: SqlBatch, database: LoadingDatabase, rows: Rows) -> Task:
                 exhaust(batches)
                 return Receipt(number, 0)
             count = _load(connection, database, rows, batches)
+            rows.refuse_altered(connection, database)
             batch.append_entry(connection, count)
         fault("committed")
         return Receipt(number, count)

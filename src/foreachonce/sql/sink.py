@@ -19,6 +19,7 @@ from foreachonce.sql.paths import PATHS, Path, Work, WritePath
 from foreachonce.sql.spark_jdbc import SparkJdbc, SparkJdbcPath
 from foreachonce.sql.table import Mode, Rows, SqlTarget, TableLoad, check_target, columns_of
 from foreachonce.sql.transaction import Transaction
+from foreachonce.sql.types import name_of
 from foreachonce.sql.url import shown
 
 if TYPE_CHECKING:
@@ -199,10 +200,11 @@ class JdbcSink(TransactionSink["Work"]):
         database, any_column = self.ledger.database, F.lit(None)
         with database.writing(self.ledger.url) as connection:
             columns = columns_of(connection, database, target, schema, create=create)
+            version = database.version(connection, target.table, target.schema, tuple(columns))
         is_plain = target.op is None and all(
             database.prepare_column(any_column, schema[name], column) is any_column for name, column in columns.items()
         )
-        rows = Rows(target, tuple(columns))
+        rows = Rows(target, tuple(columns), tuple(name_of(schema[name].dataType) for name in columns), version)
         names = tuple(f"c{place}" for place in range(len(rows.staged)))
         return _Table(rows, tuple(columns.values()), names, is_plain)
 

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from foreachonce.errors import DuplicateKeys, FrameError, WriteFailed
-from foreachonce.spark.frames import Receipt
+from foreachonce.spark.frames import NOTHING_WRITTEN, Receipt
 from foreachonce.sql.databases.base import Database, LoadingDatabase
 from foreachonce.sql.statements import SqlBatch
 from foreachonce.sql.table import ATTEMPT, OP, RANK, Rows, quoted
@@ -34,8 +34,9 @@ def merge(connection: Connection, database: Database, rows: Rows, source: sa.Sel
         DuplicateKeys: a key comes more than once, and ``order_by`` does not say which row wins.
         WriteFailed: a key holds NULL.
     """
-    winners = _winners(rows, source)
+    winners = _winners(database, rows, source)
     _refuse_null_keys(connection, rows, winners)
+    _refuse_blurred_keys(connection, database, rows, winners)
     if not database.finds_duplicate_keys:
         _refuse_duplicates(connection, rows, winners)
     _upsert(connection, database, rows, winners)
@@ -51,8 +52,9 @@ def apply(connection: Connection, database: Database, rows: Rows, source: sa.Sel
     """
     _refuse_unknown_ops(connection, rows, source)
     op = sa.func.lower(sa.column(OP))
-    winners = _winners(rows, source.where(op.not_in(IGNORED)), OP)
+    winners = _winners(database, rows, source.where(op.not_in(IGNORED)), OP)
     _refuse_null_keys(connection, rows, winners)
+    _refuse_blurred_keys(connection, database, rows, winners)
     _refuse_duplicates(connection, rows, winners)
     _delete(connection, database, rows, _of(rows, winners, DELETES))
     _upsert(connection, database, rows, _of(rows, winners, UPSERTS))
@@ -93,19 +95,23 @@ def _upsert(connection: Connection, database: Database, rows: Rows, winners: sa.
         raise
 
 
-def _winners(rows: Rows, source: sa.Select[Any], *more: str) -> sa.Select[Any]:
+def _winners(database: Database, rows: Rows, source: sa.Select[Any], *more: str) -> sa.Select[Any]:
     """The rows to merge: all, or with order_by each key's rows with the greatest values. Ties stay, to be refused."""
     if not rows.target.order_by:
         return source
-    best = [part for name in rows.target.order_by for part in _greatest_first(sa.column(name))]
+    best = [
+        part
+        for name in rows.target.order_by
+        for part in _greatest_first(sa.column(name), database.sortable(sa.column(name), rows.kind(name)))
+    ]
     rank = sa.func.rank().over(partition_by=[sa.column(name) for name in rows.target.key], order_by=best)
     ranked = source.add_columns(rank.label(RANK)).subquery("ranked")
     return sa.select(*(ranked.c[name] for name in (*rows.columns, *more))).where(ranked.c[RANK] == 1)
 
 
-def _greatest_first(column: sa.ColumnElement[Any]) -> tuple[sa.ColumnElement[Any], ...]:
+def _greatest_first(column: sa.ColumnElement[Any], by: sa.ColumnElement[Any]) -> tuple[sa.ColumnElement[Any], ...]:
     """NULL last, for databases without NULLS LAST too."""
-    return sa.case((column.is_(None), 1), else_=0), column.desc()
+    return sa.case((column.is_(None), 1), else_=0), by.desc()
 
 
 def _refuse_null_keys(connection: Connection, rows: Rows, winners: sa.Select[Any]) -> None:
@@ -118,6 +124,18 @@ def _refuse_null_keys(connection: Connection, rows: Rows, winners: sa.Select[Any
             f"table {rows.target}: key column {name!r} holds NULL in this batch, which equals no other NULL; "
             "filter such rows out, or choose another key=. Nothing was written."
         )
+
+
+def _refuse_blurred_keys(connection: Connection, database: Database, rows: Rows, winners: sa.Select[Any]) -> None:
+    inner = winners.subquery("incoming")
+    for name in rows.target.key:
+        condition = database.blurs(inner.c[name], rows.kind(name))
+        if condition is not None and connection.execute(sa.select(sa.literal(1)).where(condition).limit(1)).first():
+            raise WriteFailed(
+                f"table {rows.target}: key column {name!r} of this batch has a text with trailing blanks, which the "
+                "column's collation ignores, so it would meet the row of another key; trim it in the frame, or give "
+                f"the column a collation without padding, such as utf8mb4_nopad_bin or utf8mb4_0900_bin. {NOTHING_WRITTEN}"
+            )
 
 
 def _refuse_duplicates(connection: Connection, rows: Rows, winners: sa.Select[Any]) -> None:

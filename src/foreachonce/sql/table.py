@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from foreachonce.errors import ConfigurationError, FrameError
+from foreachonce.errors import ConfigurationError, FrameError, WriteFailed
+from foreachonce.spark.frames import NOTHING_WRITTEN
 from foreachonce.sql.databases.base import Database, SqlType
+from foreachonce.sql.types import NESTED, name_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -22,6 +24,8 @@ Mode = Literal["append", "merge", "overwrite", "changes"]
 # What rows have beside their own columns on their way: the kind of change, the rank among rows of a key, the attempt of the
 # task that staged them, and, where Spark's JDBC writer stages, the partition and the number of rows.
 OP, RANK, ATTEMPT, PARTITION, ROWS = (f"foreachonce_{name}" for name in ("op", "rank", "attempt", "partition", "rows"))
+# Spark's types whose order no database shares, or that have none.
+UNORDERED = (*NESTED, "interval", "void")
 OWN_NAMES = frozenset({OP, RANK, ATTEMPT, PARTITION, ROWS})
 
 
@@ -57,10 +61,38 @@ class SqlTarget:
 
 @dataclass(frozen=True)
 class Rows:
-    """Where a frame's rows go: a table, and the frame's columns in order. Properties are computed once a run."""
+    """Where a frame's rows go. Properties are computed once a run.
+
+    Args:
+        target: the table.
+        columns: the frame's columns, in order.
+        kinds: Spark's short name for each column's type, such as ``decimal``.
+        version: what the table's columns were when the frame was compared with them; see :meth:`Database.version`.
+    """
 
     target: SqlTarget
     columns: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
+    version: str = ""
+
+    def kind(self, column: str) -> str:
+        """Spark's short name for a column's type."""
+        return dict(zip(self.columns, self.kinds, strict=False)).get(column, "")
+
+    def refuse_altered(self, connection: Connection, database: Database) -> None:
+        """Refuse to write into a table that is another than the frame was compared with; called once rows are in it.
+
+        From then on the transaction locks the table, so nobody can alter it before the commit.
+
+        Raises:
+            WriteFailed: naming the columns that have changed.
+        """
+        version = database.version(connection, self.target.table, self.target.schema, self.columns)
+        if version != self.version:
+            raise WriteFailed(
+                f"table {self.target} was altered while the query ran: it has {version}, and had {self.version} when the "
+                f"frame was compared with it. Start the query again, which compares them anew. {NOTHING_WRITTEN}"
+            )
 
     @cached_property
     def clause(self) -> sa.TableClause:
@@ -75,7 +107,7 @@ class Rows:
     @cached_property
     def shape(self) -> str:
         """12 hexadecimal digits: other columns, or another table, need another stage."""
-        return sha256("/".join([str(self.target), *self.staged]).encode()).hexdigest()[:12]
+        return sha256("/".join([str(self.target), *self.staged, self.version]).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,22 +166,18 @@ def columns_of(
         FrameError: naming the table, the column, what was found and what to do.
     """
     _check_frame(target, frame)
+    _check_order(target, frame, database)
     frame = _without_op(target, frame)
+    _check_spelling(database, target, frame)
     inspector = sa.inspect(connection)
     if not inspector.has_table(target.table, schema=target.schema):
         if not create:
             raise FrameError(f"table {target} does not exist; create it, or let the sink do it with create_table=True.")
         _create(connection, database, target, frame)
         inspector.clear_cache()
-    existing = {column["name"]: column for column in inspector.get_columns(target.table, schema=target.schema)}
+    existing = database.columns(connection, target.table, target.schema)
     _check_names(target, frame, existing)
-    for field in frame.fields:
-        column: SqlType = existing[field.name]["type"]
-        if not database.holds(column, field.dataType):
-            raise FrameError(
-                f"table {target}: column {field.name!r} is {_sql_name(column, connection)}, which does not hold every value "
-                f"of the frame's {field.dataType.simpleString()}; cast the frame's column, or alter the table's."
-            )
+    _check_types(connection, database, target, frame, existing)
     if target.is_keyed:
         _check_key(inspector, target)
     database.check_table(connection, target.table, target.schema, frame.fieldNames(), target.key)
@@ -170,6 +198,36 @@ def _check_frame(target: SqlTarget, frame: StructType) -> None:
                 raise FrameError(f"table {target}: {keyword}= names {name!r}, which the frame lacks; it has {_list(names)}.")
 
 
+def _check_order(target: SqlTarget, frame: StructType, database: Database) -> None:
+    for name in target.order_by:
+        kind = name_of(frame[name].dataType)
+        if kind in UNORDERED or kind in database.unordered:
+            raise FrameError(
+                f"table {target}: order_by= names {name!r}, {frame[name].dataType.simpleString()}, which the database does "
+                "not order as Spark does; order by a number, a date or a timestamp."
+            )
+
+
+def _check_spelling(database: Database, target: SqlTarget, frame: StructType) -> None:
+    """Refuse names that the database would cut, refuse or take for one."""
+    names = frame.fieldNames()
+    if database.most_columns is not None and len(names) > database.most_columns:
+        raise FrameError(
+            f"table {target}: the frame has {len(names):,} columns, and at most {database.most_columns:,} reach the "
+            "database, where the rows need some more on their way; gather columns into a struct, or split the frame."
+        )
+    for name in (target.table, *names):
+        if (problem := database.name_problem(name)) is not None:
+            raise FrameError(f"table {target}: the name {name!r} {problem}; rename it.")
+    if not database.tells_case_apart:
+        twins = [name for name in names if [other.lower() for other in names].count(name.lower()) > 1]
+        if twins:
+            raise FrameError(
+                f"table {target}: the frame's columns {twins} differ in case alone, which the database does not tell apart; "
+                "rename one."
+            )
+
+
 def _refuse_own_names(target: SqlTarget, names: Sequence[str]) -> None:
     """Databases differ in whether case counts, so here it does not."""
     taken = [name for name in names if name.lower() in OWN_NAMES]
@@ -188,9 +246,18 @@ def _check_names(target: SqlTarget, frame: StructType, existing: dict[str, Any])
     names = frame.fieldNames()
     extra = [name for name in names if name not in existing]
     if extra:
+        which = f"column {extra[0]!r} is" if len(extra) == 1 else f"columns {extra} are"
         raise FrameError(
-            f"table {target}: the frame's column {extra[0]!r} is not in the table, which has {_list(existing)}; "
+            f"table {target}: the frame's {which} not in the table, which has {_list(existing)}; "
             "drop or rename it in the frame, or add it to the table."
+        )
+    computed = [name for name in names if existing[name].get("computed")]
+    always = [name for name in names if (existing[name].get("identity") or {}).get("always")]
+    if computed or always:
+        how = "computes" if computed else "numbers (GENERATED ALWAYS AS IDENTITY)"
+        raise FrameError(
+            f"table {target}: the frame has {(computed or always)!r}, which the table {how} itself; drop it from the frame"
+            f"{'' if computed else ', or alter it to GENERATED BY DEFAULT'}."
         )
     for name, column in existing.items():
         is_filled = column["nullable"] or column.get("default") or column.get("identity") or column.get("computed")
@@ -199,6 +266,23 @@ def _check_names(target: SqlTarget, frame: StructType, existing: dict[str, Any])
                 f"table {target}: column {name!r} is NOT NULL without a default, and the frame lacks it; "
                 "add it to the frame, or give it a default."
             )
+
+
+def _check_types(
+    connection: Connection, database: Database, target: SqlTarget, frame: StructType, existing: dict[str, Any]
+) -> None:
+    """Refuse columns that would not hold every value; all that do not fit are named at once."""
+    unfit = [
+        f"column {field.name!r} is {_sql_name(existing[field.name]['type'], connection)} and the frame's is "
+        f"{field.dataType.simpleString()}"
+        for field in frame.fields
+        if not database.holds(existing[field.name]["type"], field.dataType)
+    ]
+    if unfit:
+        raise FrameError(
+            f"table {target}: {'; '.join(unfit)}: such columns do not hold every value of the frame's; cast the frame's, or "
+            "alter the table's (docs/types.md)."
+        )
 
 
 def _check_key(inspector: sa.Inspector, target: SqlTarget) -> None:

@@ -1,19 +1,25 @@
-"""Which SQL columns hold Spark's numeric types without loss, and what Spark turns into text before it travels."""
+"""Which SQL columns hold Spark's numeric types without loss, what becomes text before it travels, and what has no text."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from pyspark.sql.types import ArrayType, DataType, DecimalType, MapType, StringType, StructField, StructType
 
-from foreachonce.spark.frames import NOTHING_WRITTEN, REFUSAL
-from foreachonce.sql.databases.base import NO_UTF8, SqlType
+from foreachonce.errors import WriteFailed
+from foreachonce.spark.frames import NOTHING_WRITTEN, REFUSAL, is_text
+from foreachonce.sql.databases.base import SqlType
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import Column
 
+NO_UTF8 = "a text is not valid UTF-8, which the database would refuse or change; decode it, or cast it to binary."
+# 0001-01-01 and 9999-12-31 as days since 1970, and the microseconds of a day.
+_FIRST_DAY, _LAST_DAY, _DAY = -719_162, 2_932_896, 86_400_000_000
 INTEGER_BYTES = {"tinyint": 1, "smallint": 2, "int": 4, "bigint": 8}
 _INTEGER_DIGITS = {"tinyint": 3, "smallint": 5, "int": 10, "bigint": 19}
 _TEXT = ("char", "varchar")
@@ -137,3 +143,71 @@ def _needs_care(data_type: DataType) -> bool:
     if isinstance(data_type, StructType):
         return any(_needs_care(field.dataType) for field in data_type.fields)
     return isinstance(data_type, MapType | StringType)
+
+
+# --- values that have no text, or another ------------------------------------------------------------------------------
+
+
+def refuse_unwritable(table: str, names: Sequence[str], batch: pa.RecordBatch) -> None:
+    """Refuse values that have no text: for databases that take dates, times and texts as text.
+
+    Arrow writes a year modulo 65,536, and years beyond 9999 would not sort as text.
+
+    Raises:
+        WriteFailed: naming the table, the column and what to do.
+    """
+    for name, column in zip(names, batch.columns, strict=True):
+        if is_text(column.type) and not _is_utf8(column):
+            raise WriteFailed(f"table {table}: column {name!r}: {NO_UTF8} {NOTHING_WRITTEN}")
+        if _is_day_or_moment(column.type) and not _is_in_four_digits(column):
+            raise WriteFailed(
+                f"table {table}: column {name!r} of this batch has a year outside of 1 to 9999; "
+                f"milliseconds may have been taken for seconds. Filter or mend such rows. {NOTHING_WRITTEN}"
+            )
+
+
+def refuse_unnumbered(table: str, numbered: Sequence[str], names: Sequence[str], batch: pa.RecordBatch) -> None:
+    """Refuse NULL where the database would put the next number in its place.
+
+    Args:
+        table: its name.
+        numbered: its columns that are numbered so.
+        names: the batch's columns.
+        batch: the rows.
+    """
+    for name, column in zip(names, batch.columns, strict=True):
+        if column.null_count and name in numbered:
+            raise WriteFailed(
+                f"table {table}: column {name!r} holds NULL in this batch, and the database would put the next number in "
+                f"its place; drop the column from the frame, or filter such rows out. {NOTHING_WRITTEN}"
+            )
+
+
+def _is_utf8(column: pa.Array) -> bool:
+    import pyarrow as pa
+
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _is_day_or_moment(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
+
+
+def _is_in_four_digits(column: pa.Array) -> bool:
+    """Whether all values are in the years 1 to 9999; an instant is looked at in UTC."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_date(column.type):
+        numbers, least, most = column.cast(pa.int32()), _FIRST_DAY, _LAST_DAY
+    else:
+        numbers = column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64())
+        least, most = _FIRST_DAY * _DAY, (_LAST_DAY + 1) * _DAY - 1
+    extremes = pc.min_max(numbers)
+    return extremes["min"].as_py() is None or (least <= extremes["min"].as_py() and extremes["max"].as_py() <= most)

@@ -28,7 +28,6 @@ PGJDBC = {
     "sslrootcert": "sslrootcert",
     "sslcert": "sslcert",
     "sslkey": "sslkey",
-    "targetServerType": None,
     "reWriteBatchedInserts": None,
     "stringtype": None,
     "prepareThreshold": None,
@@ -37,6 +36,21 @@ PGJDBC = {
     "loginTimeout": None,
     "socketTimeout": None,
 }
+# Which of several servers is taken: pgjdbc's targetServerType, and libpq's target_session_attrs.
+_SERVERS = {
+    "any": "any",
+    "primary": "read-write",
+    "master": "read-write",
+    "secondary": "standby",
+    "slave": "standby",
+    "preferSecondary": "prefer-standby",
+    "preferSlave": "prefer-standby",
+    "preferPrimary": "any",
+}
+# Several hosts with commas between, which libpq and pgjdbc take; SQLAlchemy has a parameter for each of them.
+_HOSTS = re.compile(
+    r"(?P<scheme>postgres(?:ql)?(?:\+\w+)?://)(?P<user>[^@]*@)?(?P<hosts>[^/?@]*,[^/?@]*)(?P<rest>.*)", re.DOTALL
+)
 # The parameters of MySQL's and MariaDB's Connector/J that only concern Java; foreachonce sets its own sessions up.
 # Source: Connector/J's "Configuration Properties", MariaDB Connector/J's "Optional URL parameters".
 _LEFT_OUT = {
@@ -87,15 +101,13 @@ def parse_url(text: object, *, generic: bool = False) -> URL:
         raise ConfigurationError(f"url= must be a database address such as postgresql://user@host/db, not {given}.")
     is_jdbc = text.startswith("jdbc:")
     plain = _plain(text.removeprefix("jdbc:")) if is_jdbc else text
+    _refuse_second_at(plain)
     try:
-        url = make_url(plain)
+        url = make_url(_each_host(plain))
     except (ArgumentError, ValueError) as error:
         # The parser's own message would repeat the text, and with it the password.
         raise ConfigurationError(f"url= is not a database address: {_unreadable(error)}.") from None
     name = url.drivername.split("+")[0]
-    if url.password is not None and "@" in f"{url.host}{url.database}":
-        # The part of the password behind an @ would be taken for the host, and shown.
-        raise ConfigurationError("url= has a second @; if it belongs to the password, write it as %40.")
     if name not in DRIVERS:
         return _of_any(url, name, is_jdbc=is_jdbc, generic=generic)
     url = url.set(drivername=DRIVERS[name])
@@ -104,6 +116,25 @@ def parse_url(text: object, *, generic: bool = False) -> URL:
     if not is_jdbc:
         return url
     return _from_jdbc(url) if name == "postgresql" else _from_connector(url)
+
+
+def _refuse_second_at(text: str) -> None:
+    """The part of a password behind an @ would be taken for the host: shown, and asked of the name service."""
+    authority, at, rest = text.partition("://")[2].partition("@")
+    if at and "@" in rest and ":" in authority:
+        raise ConfigurationError(
+            "url= has a second @. If it belongs to the password, write it as %40, and its other special characters "
+            "percent-encoded too: urllib.parse.quote_plus(password)."
+        )
+
+
+def _each_host(text: str) -> str:
+    several = _HOSTS.fullmatch(text)
+    if several is None:
+        return text
+    hosts = "&".join(f"host={host}" for host in several["hosts"].split(","))
+    rest, _, query = several["rest"].partition("?")
+    return f"{several['scheme']}{several['user'] or ''}{rest or '/'}?{'&'.join(filter(None, (query, hosts)))}"
 
 
 def _unreadable(error: Exception) -> str:
@@ -162,6 +193,9 @@ def _from_jdbc(url: URL) -> URL:
     if str(_one(query.pop("ssl", "false"))).lower() == "true":
         query.setdefault("sslmode", "verify-full")
     schema = query.pop("currentSchema", None)
+    wanted, hosts = _one(query.pop("targetServerType", None)), query.pop("host", None)
+    if wanted is not None and wanted not in _SERVERS:
+        raise ConfigurationError(f"url= has a targetServerType= that is none of {', '.join(_SERVERS)}.")
     unknown = sorted(query.keys() - PGJDBC.keys())
     if unknown:
         raise ConfigurationError(
@@ -169,6 +203,8 @@ def _from_jdbc(url: URL) -> URL:
             "postgresql://…, with libpq's parameters."
         )
     known = {new: query[old] for old, new in PGJDBC.items() if new is not None and old in query}
+    known |= {} if wanted is None else {"target_session_attrs": _SERVERS[wanted]}
+    known |= {} if hosts is None else {"host": hosts}
     if schema is not None:
         known["options"] = f"-csearch_path={schema}"
     return url.set(username=_one(user), password=_one(password), query=known)
@@ -220,8 +256,11 @@ def _one(value: str | tuple[str, ...] | None) -> str | None:
 
 def shown(url: URL) -> str:
     """The address as messages show it: without password, parameters and driver."""
-    plain = url.set(drivername=url.drivername.split("+")[0], query={})
-    return plain.render_as_string(hide_password=True)
+    plain = url.set(drivername=url.drivername.split("+")[0], query={}).render_as_string(hide_password=True)
+    hosts = url.query.get("host", ())
+    return (
+        re.sub("://[^/]*", lambda match: match[0] + ",".join(hosts), plain, count=1) if isinstance(hosts, tuple) else plain
+    )
 
 
 def scrub(text: str, url: URL) -> str:

@@ -18,11 +18,10 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql.dml import Update, UpdateBase
-from sqlalchemy.sql.expression import Select, TableClause, TextClause
+from sqlalchemy.sql.expression import ColumnElement, Select, TableClause, TextClause
 from sqlalchemy.types import TypeEngine
 
-from foreachonce.errors import ForeachOnceError, SinkUnavailable, WriteFailed
-from foreachonce.spark.frames import NOTHING_WRITTEN, is_text
+from foreachonce.errors import ForeachOnceError, SinkUnavailable
 from foreachonce.sql.url import shown
 
 if TYPE_CHECKING:
@@ -33,10 +32,7 @@ if TYPE_CHECKING:
 SqlType = TypeEngine[Any]
 Parameters = Mapping[str, object]
 
-NO_UTF8 = "a text is not valid UTF-8, which the database would refuse or change; decode it, or cast it to binary."
 _COMMENT = re.compile(r"\s+|--[^\n]*(\n|$)|/\*.*?\*/", re.DOTALL)
-# 0001-01-01 and 9999-12-31 as days since 1970, and the microseconds of a day.
-_FIRST_DAY, _LAST_DAY, _DAY = -719_162, 2_932_896, 86_400_000_000
 # A transaction that is about to end may do so first; a commit takes less.
 GRACE_SECONDS = 1.0
 # How long a take-over waits for a session that it has ended.
@@ -84,6 +80,12 @@ class Database(ABC):
     """Whether a merge itself fails where the batch holds a key twice."""
     locks_in_order: ClassVar[bool] = False
     """Whether SELECT … FOR UPDATE may stand in a subquery, to lock rows in the order of their keys."""
+    tells_case_apart: ClassVar[bool] = True
+    """Whether names of columns that differ in case alone are two."""
+    most_columns: ClassVar[int | None] = None
+    """How many columns a frame may have, less those that the rows have beside them on their way; None: no limit is known."""
+    unordered: ClassVar[tuple[str, ...]] = ()
+    """Spark's types, by their short names, that the database orders in another way."""
     table_options: ClassVar[Mapping[str, str]] = {}
     """SQLAlchemy's options for a new table."""
 
@@ -200,6 +202,10 @@ class Database(ABC):
     def check_schema(self, keyword: str, schema: str) -> None:  # noqa: B027 - most take any
         """Refuse a schema= where the database has none."""
 
+    def name_problem(self, name: str) -> str | None:
+        """Why a table's or column's name cannot be kept as it is; None if it can."""
+        return None
+
     @abstractmethod
     def column_type(self, data_type: DataType) -> SqlType | None:
         """The column type that holds a Spark type without loss; None where there is none."""
@@ -216,6 +222,28 @@ class Database(ABC):
         Raises:
             FrameError: naming the table, what was found and what to do.
         """
+
+    def columns(self, connection: Connection, table: str, schema: str | None) -> dict[str, dict[str, Any]]:
+        """What SQLAlchemy reads of a table's columns, by name."""
+        return {column["name"]: dict(column) for column in sa.inspect(connection).get_columns(table, schema=schema)}
+
+    def version(self, connection: Connection, table: str, schema: str | None, columns: Sequence[str]) -> str:
+        """The types of some of a table's columns, as a text that changes when one of them is altered."""
+        known = self.columns(connection, table, schema)
+        return ", ".join(f"{name} {known[name]['type']!r}" if name in known else f"no {name}" for name in columns)
+
+    def sortable(self, column: ColumnElement[Any], kind: str) -> ColumnElement[Any]:
+        """A column of a stage in a form that the database orders as Spark orders the type.
+
+        Args:
+            column: of the stage.
+            kind: Spark's short name for its type, such as ``string``.
+        """
+        return column
+
+    def blurs(self, column: ColumnElement[Any], kind: str) -> ColumnElement[bool] | None:
+        """A condition that holds for texts of a key which the database takes for other texts too; None if there are none."""
+        return None
 
     @abstractmethod
     def holds(self, column: SqlType, data_type: DataType) -> bool:
@@ -293,54 +321,6 @@ def on_conflict(
     differs = sa.or_(*(table.c[name].is_distinct_from(value) for name, value in changed.items()))
     where = differs if skip_unchanged else None
     return [insert.on_conflict_do_update(index_elements=list(key), set_=changed, where=where)]
-
-
-def refuse_unwritable(table: str, names: Sequence[str], batch: pa.RecordBatch) -> None:
-    """Refuse values that have no text: for databases that take dates, times and texts as text.
-
-    Arrow writes a year modulo 65,536, and years beyond 9999 would not sort as text.
-
-    Raises:
-        WriteFailed: naming the table, the column and what to do.
-    """
-    for name, column in zip(names, batch.columns, strict=True):
-        if is_text(column.type) and not _is_utf8(column):
-            raise WriteFailed(f"table {table}: column {name!r}: {NO_UTF8} {NOTHING_WRITTEN}")
-        if _is_day_or_moment(column.type) and not _is_in_four_digits(column):
-            raise WriteFailed(
-                f"table {table}: column {name!r} of this batch has a year outside of 1 to 9999; "
-                f"milliseconds may have been taken for seconds. Filter or mend such rows. {NOTHING_WRITTEN}"
-            )
-
-
-def _is_utf8(column: pa.Array) -> bool:
-    import pyarrow as pa
-
-    try:
-        column.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _is_day_or_moment(kind: pa.DataType) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
-
-
-def _is_in_four_digits(column: pa.Array) -> bool:
-    """Whether all values are in the years 1 to 9999; an instant is looked at in UTC."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if pa.types.is_date(column.type):
-        numbers, least, most = column.cast(pa.int32()), _FIRST_DAY, _LAST_DAY
-    else:
-        numbers = column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64())
-        least, most = _FIRST_DAY * _DAY, (_LAST_DAY + 1) * _DAY - 1
-    extremes = pc.min_max(numbers)
-    return extremes["min"].as_py() is None or (least <= extremes["min"].as_py() and extremes["max"].as_py() <= most)
 
 
 def first_word(text: str) -> str:

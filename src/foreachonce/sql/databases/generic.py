@@ -61,6 +61,7 @@ class Generic(Database):
     """
 
     ledger_schema: str | None
+    unordered: ClassVar[tuple[str, ...]] = ("string", "binary")
     guarantee: ClassVar[str] = "exactly once and atomic: rows and ledger entry are one transaction, by portable statements"
 
     def make_engine(self, url: URL, *, executor: bool) -> Engine:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from sqlalchemy.sql.expression import TableClause
 
 from foreachonce.errors import FrameError, WriteFailed
 from foreachonce.spark.frames import Counted, each_in_background, is_bytes, is_text, peeked
-from foreachonce.sql.databases.base import refuse_unwritable
+from foreachonce.sql.types import refuse_unnumbered, refuse_unwritable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +35,10 @@ _ENGINE = sa.text("""
 _COLUMNS = sa.text("""
     select column_name, character_set_name, collation_name, extra from information_schema.columns
     where table_schema = coalesce(:schema, database()) and table_name = :name
+""")
+_AUTO_INCREMENT = sa.text("""
+    select column_name from information_schema.columns
+    where table_schema = coalesce(:schema, database()) and table_name = :name and extra like '%auto_increment%'
 """)
 _INDEXES = sa.text("""
     select index_name, column_name, sub_part from information_schema.statistics
@@ -160,10 +165,17 @@ def load(connection: Connection, table: TableClause, columns: Sequence[str], bat
 class _Loader:
     def __init__(self, connection: Connection, table: TableClause, columns: Sequence[str], schema: pa.Schema) -> None:
         quote = connection.dialect.identifier_preparer
+        self._connection = connection
         self._driver: Any = connection.connection.driver_connection
         self._table, self._into = table, quote.format_table(table)
         self._columns, self._names = columns, [quote.quote_identifier(name) for name in columns]
         self._is_binary = [is_bytes(kind) for kind in schema.types]
+
+    @cached_property
+    def _numbered(self) -> list[str]:
+        """The columns where the server puts the next number in the place of NULL."""
+        place = {"schema": self._table.schema, "name": self._table.name}
+        return list(self._connection.execute(_AUTO_INCREMENT, place).scalars())
 
     def may_send_files(self) -> bool:
         """Whether the server allows LOAD DATA LOCAL; an address with local_infile=0 forbids it on this side."""
@@ -261,6 +273,8 @@ class _Loader:
 
     def _plain(self, batch: pa.RecordBatch) -> list[pa.Array]:
         refuse_unwritable(self._table.name, self._columns, batch)
+        if any(column.null_count for column in batch.columns):
+            refuse_unnumbered(self._table.name, self._numbered, self._columns, batch)
         self._refuse_unheld_numbers(batch)
         return [_plain(column) for column in batch.columns]
 

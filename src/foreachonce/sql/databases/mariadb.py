@@ -12,7 +12,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import UpdateBase
-from sqlalchemy.sql.expression import Select, TableClause, TextClause
+from sqlalchemy.sql.expression import ColumnElement, Select, TableClause, TextClause
 
 from foreachonce.errors import CommitInDoubt, ConfigurationError, Conflict, ForeachOnceError, SinkUnavailable, WriteFailed
 from foreachonce.sql.databases import load_data, named_locks
@@ -50,6 +50,7 @@ _SESSION = {
     "default_storage_engine": "InnoDB",
     "default_tmp_storage_engine": "InnoDB",
 }
+_LONGEST_NAME = 64
 _SCALARS: dict[str, SqlType] = {
     "tinyint": mysql.TINYINT(),
     "smallint": mysql.SMALLINT(),
@@ -65,6 +66,10 @@ _SCALARS: dict[str, SqlType] = {
     "timestamp": mysql.DATETIME(fsp=6),
     "timestamp_ntz": mysql.DATETIME(fsp=6),
 }
+_VERSION = sa.text("""
+    select column_name, concat_ws(' ', column_type, collation_name) from information_schema.columns
+    where table_schema = coalesce(:schema, database()) and table_name = :name
+""")
 _DECIMAL_SCALE = 30
 # The types as the server names them; each is also a class of SQLAlchemy's.
 _TEXTS = (mysql.VARCHAR, mysql.TINYTEXT, sa.Text, mysql.MEDIUMTEXT, mysql.LONGTEXT, sa.JSON)
@@ -85,6 +90,8 @@ class MariaDb(LoadingDatabase):
 
     guarantee: ClassVar[str] = "exactly once and atomic: rows and ledger entry are one MariaDB or MySQL transaction"
     locks_in_order: ClassVar[bool] = True
+    tells_case_apart: ClassVar[bool] = False
+    most_columns: ClassVar[int | None] = 1015
     # Other collations take texts for equal that Spark tells apart.
     table_options: ClassVar[Mapping[str, str]] = {
         "mysql_engine": "InnoDB",
@@ -165,6 +172,14 @@ class MariaDb(LoadingDatabase):
             )
         connection.execute(statement, dict(parameters))
 
+    def name_problem(self, name: str) -> str | None:
+        """Names are in the character set utf8mb3."""
+        if len(name) > _LONGEST_NAME:
+            return "is longer than MariaDB's and MySQL's 64 characters"
+        if "\n" in name:
+            return "has a line break, which SQLAlchemy does not read back from MariaDB and MySQL"
+        return "has a character beyond U+FFFF, which MariaDB and MySQL cannot name" if max(name) > "\uffff" else None
+
     def column_type(self, data_type: DataType) -> SqlType | None:
         """Scalars by name; nested values are JSON."""
         name = name_of(data_type)
@@ -190,6 +205,27 @@ class MariaDb(LoadingDatabase):
     ) -> None:
         """Engine, character sets, collations and indexes; see load_data."""
         load_data.check_table(connection, table, schema, columns, key)
+
+    def columns(self, connection: Connection, table: str, schema: str | None) -> dict[str, dict[str, Any]]:
+        """SQLAlchemy 2 leaves a backtick in a name doubled, as SHOW CREATE TABLE writes it."""
+        found = super().columns(connection, table, schema)
+        return {name.replace("``", "`"): column for name, column in found.items()}
+
+    def version(self, connection: Connection, table: str, schema: str | None, columns: Sequence[str]) -> str:
+        """By one query to the catalog."""
+        types = {row[0]: row[1] for row in connection.execute(_VERSION, {"schema": schema, "name": table})}
+        return ", ".join(f"{name} {types.get(name, 'gone')}" for name in columns)
+
+    def blurs(self, column: ColumnElement[Any], kind: str) -> ColumnElement[bool] | None:
+        """Trailing blanks, where the column's collation ignores them."""
+        if kind != "string":
+            return None
+        short = sa.func.rtrim(column)
+        return sa.and_(column == short, sa.func.length(column) != sa.func.length(short))
+
+    def sortable(self, column: ColumnElement[Any], kind: str) -> ColumnElement[Any]:
+        """Spark orders texts by their bytes; a collation would ignore trailing blanks, at the least."""
+        return sa.cast(column, sa.LargeBinary) if kind == "string" else column
 
     def holds(self, column: SqlType, data_type: DataType) -> bool:
         """Whether the column keeps every value that the server takes; the load refuses what is too long."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,9 +13,9 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import UpdateBase
-from sqlalchemy.sql.expression import Select, TableClause, TextClause
+from sqlalchemy.sql.expression import ColumnElement, Select, TableClause, TextClause
 
-from foreachonce.errors import CommitInDoubt, Conflict, ForeachOnceError, SinkUnavailable, WriteFailed
+from foreachonce.errors import CommitInDoubt, Conflict, ForeachOnceError, FrameError, SinkUnavailable, WriteFailed
 from foreachonce.polling import wait_until
 from foreachonce.sql.databases import copy
 from foreachonce.sql.databases.base import (
@@ -35,8 +36,29 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
     from pyspark.sql.types import DataType, StructField
 
+_VERSION = sa.text("""
+    select attname, format_type(atttypid, atttypmod) from pg_catalog.pg_attribute
+    where attrelid = cast(:place as regclass) and attnum > 0 and not attisdropped and attname = any(:columns)
+""")
+# citext ignores case, char(n) trailing blanks, and a nondeterministic collation what it likes.
+_KEYS = sa.text("""
+    select a.attname, format_type(a.atttypid, a.atttypmod),
+        t.typname not in ('citext', 'bpchar') and coalesce(c.collisdeterministic, true)
+    from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
+    left join pg_catalog.pg_collation c on c.oid = a.attcollation
+    where a.attrelid = cast(:place as regclass) and a.attname = any(:key)
+""")
+_DEFERRED = sa.text("""
+    select c.relname, array(
+        select cast(attname as text) from pg_catalog.pg_attribute a
+        where a.attrelid = i.indrelid and a.attnum = any(i.indkey)
+    )
+    from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid
+    where i.indrelid = cast(:place as regclass) and i.indisunique and not i.indimmediate
+""")
 # The context of an error in a binary COPY; it has no value.
 _COPIED_COLUMN = re.compile(r"COPY .*, line \d+, column (.+)\Z")
+_LONGEST_NAME = 63
 _SCALARS: dict[str, SqlType] = {
     "tinyint": sa.SmallInteger(),
     "smallint": sa.SmallInteger(),
@@ -83,11 +105,21 @@ class Postgres(LoadingDatabase):
     guarantee: ClassVar[str] = "exactly once and atomic: rows and ledger entry are one PostgreSQL transaction"
     finds_duplicate_keys: ClassVar[bool] = True
     locks_in_order: ClassVar[bool] = True
+    most_columns: ClassVar[int | None] = 1598
 
     def make_engine(self, url: URL, *, executor: bool) -> Engine:
         """With READ COMMITTED: a statement after a lock must see what was committed while it was waited for."""
         # The server reads binary text in the client's encoding, and Arrow's is UTF-8.
-        return pooled(url, isolation_level="READ COMMITTED", connect_args={"client_encoding": "utf8"})
+        # A pooler such as PgBouncer gives each transaction another session, which lacks what was prepared in one before.
+        arguments = {"client_encoding": "utf8", "prepare_threshold": None}
+        return pooled(url, isolation_level="READ COMMITTED", connect_args=arguments)
+
+    @contextmanager
+    def _begin(self, connection: Connection) -> Iterator[None]:
+        """The session may idle amid a transaction as long as Spark computes rows."""
+        with connection.begin():
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+            yield
 
     def _for_reading(self, connection: Connection) -> Connection:
         return connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -154,6 +186,28 @@ class Postgres(LoadingDatabase):
         with driver.cursor(binary=True) as cursor:
             cursor.execute(str(compiled), compiled.params)
 
+    def check_table(
+        self, connection: Connection, table: str, schema: str | None, columns: Sequence[str], key: Sequence[str]
+    ) -> None:
+        """Refuse a key that takes several of Spark's texts for one, or that ON CONFLICT cannot use."""
+        place = _place(connection, table, schema)
+        for column, kind, is_exact in connection.execute(_KEYS, {"place": place, "key": list(key)}):
+            if not is_exact:
+                raise FrameError(
+                    f"table {table}: key column {column!r} is {kind}, which takes texts for equal that Spark tells apart, "
+                    "such as 'a' and 'A', or 'a' and 'a '; alter it to text with a deterministic collation."
+                )
+        for name, parts in connection.execute(_DEFERRED, {"place": place}):
+            if set(parts) == set(key):
+                raise FrameError(
+                    f"table {table}: the unique constraint {name!r} on key=({', '.join(key)}) is DEFERRABLE, which ON "
+                    "CONFLICT cannot use; create a unique index beside it, or make it NOT DEFERRABLE."
+                )
+
+    def name_problem(self, name: str) -> str | None:
+        """The server cuts what is longer, without an error."""
+        return "is longer than PostgreSQL's 63 bytes" if len(name.encode()) > _LONGEST_NAME else None
+
     def column_type(self, data_type: DataType) -> SqlType | None:
         """Scalars by name, arrays of scalars as arrays, whatever else is nested as jsonb."""
         name = name_of(data_type)
@@ -163,6 +217,16 @@ class Postgres(LoadingDatabase):
             element = self.column_type(data_type.elementType)  # type: ignore[attr-defined]
             return None if element is None else pg.ARRAY(element)
         return pg.JSONB() if name in NESTED else _SCALARS.get(name)
+
+    def version(self, connection: Connection, table: str, schema: str | None, columns: Sequence[str]) -> str:
+        """By one query to the catalog."""
+        place = _place(connection, table, schema)
+        types = {row[0]: row[1] for row in connection.execute(_VERSION, {"place": place, "columns": list(columns)})}
+        return ", ".join(f"{name} {types.get(name, 'gone')}" for name in columns)
+
+    def sortable(self, column: ColumnElement[Any], kind: str) -> ColumnElement[Any]:
+        """Spark orders texts by their bytes, which is what the collation C does."""
+        return sa.cast(column, sa.Text).collate("C") if kind == "string" else column
 
     def holds(self, column: SqlType, data_type: DataType) -> bool:
         """Whether every value fits; an instant does not fit a timestamp without time zone, nor the reverse."""
@@ -202,6 +266,11 @@ class Postgres(LoadingDatabase):
     def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> list[UpdateBase]:
         """INSERT … SELECT … ON CONFLICT."""
         return on_conflict(pg.insert(table), table, key, rows, skip_unchanged=skip_unchanged)
+
+
+def _place(connection: Connection, table: str, schema: str | None) -> str:
+    """The table's quoted name, as a regclass; SQLAlchemy doubles percent signs for statements of its own."""
+    return connection.dialect.identifier_preparer.format_table(sa.table(table, schema=schema)).replace("%%", "%")
 
 
 def _is_flat_array(data_type: DataType) -> bool:

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
@@ -21,11 +22,26 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.dml import UpdateBase
-from sqlalchemy.sql.expression import Select, TableClause, TextClause
+from sqlalchemy.sql.expression import ColumnElement, Select, TableClause, TextClause
 
-from foreachonce.errors import ConfigurationError, ForeachOnceError, SinkUnavailable, WriteFailed
-from foreachonce.sql.databases.base import LoadingDatabase, Parameters, SqlType, StreamLock, on_conflict, refuse_unwritable
-from foreachonce.sql.types import INTEGER_BYTES, NESTED, digits, exact_as_text, is_decimal, name_of
+from foreachonce.errors import ConfigurationError, ForeachOnceError, FrameError, SinkUnavailable, WriteFailed
+from foreachonce.sql.databases.base import (
+    LoadingDatabase,
+    Parameters,
+    SqlType,
+    StreamLock,
+    on_conflict,
+)
+from foreachonce.sql.types import (
+    INTEGER_BYTES,
+    NESTED,
+    digits,
+    exact_as_text,
+    is_decimal,
+    name_of,
+    refuse_unnumbered,
+    refuse_unwritable,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,6 +67,16 @@ _TYPES: dict[str, SqlType] = {
     "map": sa.Text(),
     "variant": sa.Text(),
 }
+_COLLATIONS = sa.text("""
+    select parts.name, parts.coll from pragma_index_list(:name) as each, pragma_index_xinfo(each.name) as parts
+    where each."unique" and parts.key
+""")
+# The column that is another name of the row's number: where NULL goes in, the next number is put in its place.
+_NUMBERED = sa.text("""
+    select max(name) from pragma_table_info(:name) where pk having count(*) = 1 and upper(max(type)) = 'INTEGER'
+""")
+# The collation that compares texts of decimals as numbers.
+_BY_NUMBER = "foreachonce_by_number"
 # How long a writer waits for another one's transaction, where the address has no timeout=.
 _BUSY_SECONDS = 120
 
@@ -61,6 +87,8 @@ class Sqlite(LoadingDatabase):
 
     guarantee: ClassVar[str] = "exactly once and atomic: rows and ledger entry are one SQLite transaction"
     is_parallel: ClassVar[bool] = False
+    tells_case_apart: ClassVar[bool] = False
+    most_columns: ClassVar[int | None] = 1998
 
     def make_engine(self, url: URL, *, executor: bool) -> Engine:
         """One whose transactions are begun by SQLAlchemy's events, and not by Python."""
@@ -69,7 +97,9 @@ class Sqlite(LoadingDatabase):
         address = f"file:{quote(str(url.database))}?mode={mode}"
 
         def connect() -> sqlite3.Connection:
-            return sqlite3.connect(address, uri=True, timeout=_timeout(url), isolation_level=None)
+            connection = sqlite3.connect(address, uri=True, timeout=_timeout(url), isolation_level=None)
+            connection.create_collation(_BY_NUMBER, _compare_numbers)
+            return connection
 
         engine = sa.create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
         sa.event.listen(engine, "begin", _on_begin)
@@ -119,6 +149,21 @@ class Sqlite(LoadingDatabase):
         """The declared type; its affinity changes no value."""
         return _TYPES.get(name_of(data_type))
 
+    def check_table(
+        self, connection: Connection, table: str, schema: str | None, columns: Sequence[str], key: Sequence[str]
+    ) -> None:
+        """Refuse a key that is compared by another collation than BINARY: NOCASE takes 'a' and 'A' for one key."""
+        for column, collation in connection.execute(_COLLATIONS, {"name": table}):
+            if column in key and collation != "BINARY":
+                raise FrameError(
+                    f"table {table}: key column {column!r} has the collation {collation}, which takes texts for equal that "
+                    "Spark tells apart, such as 'a' and 'A'; give its unique index the collation BINARY."
+                )
+
+    def sortable(self, column: ColumnElement[Any], kind: str) -> ColumnElement[Any]:
+        """Decimals are text, which a collation compares as numbers; a column of numbers has no use for it."""
+        return column.collate(_BY_NUMBER) if kind == "decimal" else column
+
     def holds(self, column: SqlType, data_type: DataType) -> bool:
         """Whether the column's affinity keeps every value as it is."""
         name = name_of(data_type)
@@ -153,9 +198,10 @@ class Sqlite(LoadingDatabase):
         marks = ", ".join("?" * len(columns))
         statement = f"INSERT INTO {quoted.format_table(table)} ({names}) VALUES ({marks})"  # noqa: S608 - quoted names
         driver: Any = connection.connection.driver_connection
-        count = 0
+        count, numbered = 0, connection.execute(_NUMBERED, {"name": table.name}).scalars().all()
         for batch in batches:
             refuse_unwritable(table.name, columns, batch)
+            refuse_unnumbered(table.name, numbered, columns, batch)
             try:
                 driver.executemany(statement, zip(*map(_values, batch.columns), strict=True))
             except sqlite3.Error as error:
@@ -170,6 +216,11 @@ class Sqlite(LoadingDatabase):
     def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> list[UpdateBase]:
         """INSERT … SELECT … ON CONFLICT; the WHERE keeps SQLite from reading ON as a join's."""
         return on_conflict(sqlite.insert(table), table, key, rows.where(sa.true()), skip_unchanged=skip_unchanged)
+
+
+def _compare_numbers(left: str, right: str) -> int:
+    one, other = Decimal(left), Decimal(right)
+    return (one > other) - (one < other)
 
 
 def _is_json(column: SqlType, name: str) -> bool:
