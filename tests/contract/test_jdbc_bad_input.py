@@ -87,7 +87,7 @@ def test_type_that_would_lose_something(write, query, url, column, expression):
     if not url.startswith("postgresql"):
         pytest.skip("SQLite's columns are wider, MariaDB's have other names: tests/unit/test_types.py")
     query(f"create table t (value {column})")
-    with refused("FrameError", "does not hold every value"):
+    with refused("FrameError", "do not hold every value"):
         write(lambda frame: frame.selectExpr(f"{expression} as value"))
     assert query("select count(*) from t") == [(0,)]
 

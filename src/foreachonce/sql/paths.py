@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 
+from foreachonce.errors import FrameError, WriteFailed
 from foreachonce.faults import Point, fault
 from foreachonce.spark.frames import Receipt, Task, attempt, exhaust, fetched, few, partitions, peeked, run_tasks
 from foreachonce.sql import stage
@@ -64,11 +65,17 @@ class WritePath(ABC):
 def finish(batch: SqlBatch, steps: Sequence[Step]) -> int:
     """Carry the steps out in order and append the entry, in one transaction; return the number of rows."""
     fault("rows-staged")
-    count = 0
-    with batch.writing() as connection:
-        for step in steps:
-            count += step(connection)
-        batch.append_entry(connection, count)
+    count, done = 0, 0
+    try:
+        with batch.writing() as connection:
+            for step in steps:
+                count += step(connection)
+                done += 1
+            batch.append_entry(connection, count)
+    except (FrameError, WriteFailed) as error:
+        if len(steps) == 1 or done == len(steps):
+            raise
+        raise type(error)(f"step {done + 1} of the {len(steps)} of tx: {error}") from None
     fault("committed")
     return count
 

@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
 from foreachonce.errors import ConfigurationError, FrameError, WriteFailed
@@ -18,7 +19,7 @@ from foreachonce.sql.types import NESTED, name_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-    from pyspark.sql.types import StructType
+    from pyspark.sql.types import StructField, StructType
 
 Mode = Literal["append", "merge", "overwrite", "changes"]
 # What rows have beside their own columns on their way: the kind of change, the rank among rows of a key, the attempt of the
@@ -272,17 +273,43 @@ def _check_types(
     connection: Connection, database: Database, target: SqlTarget, frame: StructType, existing: dict[str, Any]
 ) -> None:
     """Refuse columns that would not hold every value; all that do not fit are named at once."""
-    unfit = [
-        f"column {field.name!r} is {_sql_name(existing[field.name]['type'], connection)} and the frame's is "
-        f"{field.dataType.simpleString()}"
-        for field in frame.fields
-        if not database.holds(existing[field.name]["type"], field.dataType)
-    ]
+    unfit = [field for field in frame.fields if not database.holds(existing[field.name]["type"], field.dataType)]
     if unfit:
+        each = "; ".join(_misfit(field, existing[field.name]["type"], connection) for field in unfit)
+        raise FrameError(f"table {target}: these columns do not hold every value of the frame's (docs/types.md): {each}.")
+    if target.skip_unchanged and (
+        unequal := [name for name in frame.fieldNames() if _is_plain_json(existing[name]["type"])]
+    ):
         raise FrameError(
-            f"table {target}: {'; '.join(unfit)}: such columns do not hold every value of the frame's; cast the frame's, or "
-            "alter the table's (docs/types.md)."
+            f"table {target}: skip_unchanged=True compares values, and json ({_list(unequal)}) has no equality; alter it to "
+            "jsonb, or leave skip_unchanged= out."
         )
+
+
+def _is_plain_json(column: SqlType) -> bool:
+    return isinstance(column, postgresql.JSON) and not isinstance(column, postgresql.JSONB)
+
+
+def _misfit(field: StructField, column: SqlType, connection: Connection) -> str:
+    """A column that does not fit, and the cast that would make it fit."""
+    kind, there = name_of(field.dataType), _sql_name(column, connection)
+    what = f"{field.name!r} is {there} there and {field.dataType.simpleString()} in the frame"
+    if (
+        isinstance(column, sa.DateTime)
+        and kind in ("timestamp", "timestamp_ntz")
+        and column.timezone == (kind == "timestamp")
+    ):
+        return f"{what}: alter it to microseconds"
+    if isinstance(column, sa.DateTime) and kind == "timestamp":
+        # Spark's own JDBC writer makes such columns, and writes the wall clock of the JVM's zone.
+        return f"{what}: cast(v as timestamp_ntz) writes the wall clock of spark.sql.session.timeZone"
+    if isinstance(column, sa.DateTime) and kind == "timestamp_ntz":
+        return f"{what}: cast(v as timestamp) takes it for the wall clock of spark.sql.session.timeZone"
+    if isinstance(column, sa.CHAR):
+        return f"{what}: it pads with blanks, alter it to varchar"
+    if isinstance(column, sa.String) and kind not in NESTED:
+        return f"{what}: cast it to string"
+    return f"{what}: cast the frame's, or alter the table's"
 
 
 def _check_key(inspector: sa.Inspector, target: SqlTarget) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.dialects.postgresql.ranges import AbstractRange
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import UpdateBase
@@ -73,20 +74,21 @@ _SCALARS: dict[str, SqlType] = {
     "timestamp": pg.TIMESTAMP(timezone=True),
     "timestamp_ntz": pg.TIMESTAMP(timezone=False),
 }
-# The server parses text for any type. These have a Spark type of their own, which is the right one.
-_NOT_FOR_TEXT = (
-    sa.Integer,
-    sa.Numeric,
-    sa.Float,
-    sa.Boolean,
-    sa.Date,
-    sa.DateTime,
-    sa.Time,
-    sa.LargeBinary,
-    sa.Interval,
-    pg.INTERVAL,
-    sa.ARRAY,
+# The types that keep a text as it is, or as the same value in one spelling. char(n) is none of them: it pads with blanks.
+_FOR_TEXT = (
+    sa.String,
+    sa.Uuid,
+    sa.JSON,
+    pg.BIT,
+    pg.CIDR,
+    pg.INET,
+    pg.MACADDR,
+    pg.MACADDR8,
+    pg.HSTORE,
+    AbstractRange,
 )
+# Others, which SQLAlchemy does not know, by the server's names.
+_FOR_TEXT_TOO = ("xml", "ltree", "pg_lsn")
 # Any 64-bit number does; all foreachonce processes must use the same.
 _SCHEMA_LOCK = 0x666F7265616368
 # A 64-bit advisory lock is shown as two halves, with objsubid 1 (documentation of pg_locks).
@@ -218,6 +220,15 @@ class Postgres(LoadingDatabase):
             return None if element is None else pg.ARRAY(element)
         return pg.JSONB() if name in NESTED else _SCALARS.get(name)
 
+    def columns(self, connection: Connection, table: str, schema: str | None) -> dict[str, dict[str, Any]]:
+        """With the names of types that SQLAlchemy does not know."""
+        found = super().columns(connection, table, schema)
+        if unknown := [name for name, column in found.items() if isinstance(column["type"], sa.types.NullType)]:
+            place = _place(connection, table, schema)
+            for name, kind in connection.execute(_VERSION, {"place": place, "columns": unknown}):
+                found[name]["type"] = _Text(kind) if kind in _FOR_TEXT_TOO else _Unknown(kind)
+        return found
+
     def version(self, connection: Connection, table: str, schema: str | None, columns: Sequence[str]) -> str:
         """By one query to the catalog."""
         place = _place(connection, table, schema)
@@ -231,14 +242,16 @@ class Postgres(LoadingDatabase):
     def holds(self, column: SqlType, data_type: DataType) -> bool:
         """Whether every value fits; an instant does not fit a timestamp without time zone, nor the reverse."""
         name = name_of(data_type)
+        if isinstance(column, pg.DOMAIN):
+            return self.holds(column.data_type, data_type)
         if name in INTEGER_BYTES:
             return _holds_integer(column, data_type)
         if name == "string":
-            return not isinstance(column, _NOT_FOR_TEXT)
+            return isinstance(column, _FOR_TEXT) and not isinstance(column, sa.CHAR)
         if isinstance(column, sa.ARRAY):
             return _is_flat_array(data_type) and self.holds(column.item_type, data_type.elementType)  # type: ignore[attr-defined]
         if name in NESTED:
-            return isinstance(column, sa.JSON | sa.String)
+            return isinstance(column, sa.JSON | sa.String) and not isinstance(column, sa.Enum | sa.CHAR)
         return _holds_scalar(column, data_type)
 
     def prepare_column(self, column: Column, field: StructField, target: SqlType) -> Column:
@@ -266,6 +279,23 @@ class Postgres(LoadingDatabase):
     def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> list[UpdateBase]:
         """INSERT … SELECT … ON CONFLICT."""
         return on_conflict(pg.insert(table), table, key, rows, skip_unchanged=skip_unchanged)
+
+
+class _Unknown(sa.types.UserDefinedType[Any]):
+    """A type that SQLAlchemy does not know."""
+
+    cache_ok = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def get_col_spec(self, **_: object) -> str:
+        """Its name."""
+        return self.name
+
+
+class _Text(_Unknown, sa.String):
+    """A type of these that keeps a text as it is."""
 
 
 def _place(connection: Connection, table: str, schema: str | None) -> str:
