@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
 from foreachonce.cli.timeline import Proof
+from foreachonce.cli.verify import Comparison, _in_mode, _mode_of
 from foreachonce.entry import Decision, Parts
 from foreachonce.sql import statements
 from tests.unit.builders import chain, entry
@@ -97,12 +99,15 @@ def test_rows_are_compared_with_the_tables(sqlite_url, table):
     view = fill(sqlite_url, *CHAIN, entry(stream="other", rows=99))
     make_table(view, table, 30)
     asked = ("verify", "s", "--ledger", sqlite_url, "--table", table)
-    assert told(*asked)["counts"] == {"entries": 30, "table": 30, "well": True}
+    assert told(*asked)["counts"] == {"entries": 30, "table": 30, "well": True, "mode": "append", "baseline": 0}
     assert "Equal counts do not prove equal rows." in run(*asked)
     with view.database.writing(view.url) as connection:
         connection.execute(sa.delete(sa.table(table, sa.column("id"))).where(sa.column("id") == 0))
     found = told(*asked, code=1)
-    assert (found["proven"], found["counts"]) == (True, {"entries": 30, "table": 29, "well": False})
+    assert (found["proven"], found["counts"]) == (
+        True,
+        {"entries": 30, "table": 29, "well": False, "mode": "append", "baseline": 0},
+    )
     assert "30 by the entries, 29 in the table. If the stream only appends" in run(*asked, code=1)
 
 
@@ -120,7 +125,31 @@ def test_table_may_have_more_rows_than_the_entries_that_are_left(sqlite_url):
     assert "no more can be told" in run(*asked)
     with view.database.writing(view.url) as connection:
         connection.exec_driver_sql("delete from orders where id > 4")
-    assert told(*asked, code=1)["counts"] == {"entries": 20, "table": 5, "well": False}
+    assert told(*asked, code=1)["counts"] == {"entries": 20, "table": 5, "well": False, "mode": "append", "baseline": 0}
+
+
+@pytest.mark.parametrize(("mode", "rows", "is_well"), [
+    ("merge", 20, True), ("merge", 30, True), ("merge", 31, False), ("changes", 0, True), ("overwrite", 10, True),
+    ("overwrite", 30, False), ("append", 30, True), ("append", 20, False),
+])  # fmt: skip
+@pytest.mark.parametrize("is_told", [True, False])
+def test_mode_decides_how_many_rows_are_right(mode, rows, is_well, is_told):
+    """The sink's own description tells it, or the option."""
+    sink = (
+        "a sink"
+        if is_told
+        else f"postgresql://db/shop, table t, {mode}{' by (id)' if mode == 'merge' else ''}: exactly once"
+    )
+    proof = Proof()
+    deque(proof.watch([replace(each, rows=10, sink=sink) for each in chain(1, 2, 3)]), maxlen=0)
+    found = _in_mode(Comparison(30, rows, is_partial=False), proof, mode if is_told else _mode_of(proof.last), 0)
+    assert (found.mode, found.is_well) == (mode, is_well)
+
+
+def test_rows_from_before_the_stream_count_too():
+    assert Comparison(30, 35, is_partial=False, baseline=5).is_well
+    assert not Comparison(30, 35, is_partial=False).is_well
+    assert "30 by the entries and 5 before them, 35 in the table" in Comparison(30, 35, is_partial=False, baseline=5).text
 
 
 def test_table_that_is_not_there_is_said(sqlite_url):

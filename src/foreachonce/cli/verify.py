@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
@@ -21,9 +22,15 @@ from foreachonce.errors import ConfigurationError
 NOT_PROVEN = "Not proven: that the table still holds the rows as they were written. Other deletes and writes leave no entry."
 WHY_DIFFERENT = (
     "If the stream only appends, and nothing else writes or deletes there, rows are lost or duplicated. These make the "
-    "counts differ without harm: a merge, changes, an overwrite, another writer, other tables of one transaction (name each "
-    "by --table)."
+    "counts differ without harm: rows from before the stream (say --baseline), another writer, other tables of one "
+    "transaction (name each by --table)."
 )
+WHY_MORE = (
+    "A merge leaves at most as many rows as its entries brought, so something else has written here: rows from before the "
+    "stream (say --baseline), or another writer."
+)
+MERGED = "That is possible for a merge, which updates rows of the same key; which rows they are is not proven."
+MODES = ("append", "merge", "changes", "overwrite")
 EQUAL = "Equal counts do not prove equal rows."
 
 
@@ -36,31 +43,40 @@ class Comparison:
         table: rows in the table; None where they were not counted.
         is_partial: whether entries that are gone, or have no row count, may have brought more rows.
         why: why they were not counted.
+        mode: how the rows were written, as ``JdbcSink``'s keyword.
+        baseline: how many rows the table had before the stream's first.
     """
 
     entries: int
     table: int | None
     is_partial: bool
     why: str = ""
+    mode: str = "append"
+    baseline: int = 0
 
     @property
     def is_well(self) -> bool:
         """Whether the counts agree, as far as they can be compared."""
         if self.table is None:
             return True
-        return self.table >= self.entries if self.is_partial else self.table == self.entries
+        most = self.entries + self.baseline
+        if self.mode in ("merge", "changes"):
+            return self.is_partial or self.table <= most
+        return self.table >= most if self.is_partial else self.table == most
 
     @property
     def text(self) -> str:
         """The comparison in words."""
         if self.table is None:
             return self.why
-        counts = f"Rows: {self.entries:,} by the entries, {self.table:,} in the table"
+        before = f" and {self.baseline:,} before them" if self.baseline else ""
+        by = "the newest entry" if self.mode == "overwrite" else "the entries"
+        counts = f"Rows: {self.entries:,} by {by}{before}, {self.table:,} in the table{'' if self.mode == 'append' else f' ({self.mode})'}"
         if not self.is_well:
-            return f"{counts}. {WHY_DIFFERENT}"
+            return f"{counts}. {WHY_MORE if self.mode in ('merge', 'changes') else WHY_DIFFERENT}"
         if self.is_partial:
             return f"{counts}; no more can be told, since some batches have no row count or some entries are gone."
-        return f"{counts}. {EQUAL}"
+        return f"{counts}. {MERGED if self.mode in ('merge', 'changes') else EQUAL}"
 
 
 def verify(
@@ -74,6 +90,12 @@ def verify(
     count: Annotated[
         bool, typer.Option("--count", help="For Delta: compare the entries' rows with the table's; needs Spark.")
     ] = False,
+    mode: Annotated[
+        str | None, typer.Option(metavar="MODE", help=f"How rows were written: {', '.join(MODES)}; else as its sink says.")
+    ] = None,
+    baseline: Annotated[
+        int, typer.Option(metavar="ROWS", min=0, help="How many rows the table had before the stream's first.")
+    ] = 0,
 ) -> None:
     """Prove a stream's chain: no gap, no overlap, from its first entry to the head.
 
@@ -82,11 +104,15 @@ def verify(
     address, proof = shared.address, Proof()
     tables = [(schema, name) for name in table or ()]
     _check_count_option(address, tables, count)
+    if mode is not None and mode not in MODES:
+        raise ConfigurationError(f"--mode {mode} is not known; it is one of {', '.join(MODES)}.")
     with shared.opened("count" if count else "read") as ledger:
         require_stream(ledger, address, stream)
         deque(proof.watch(ledger.entries(stream)), maxlen=0)
         unfinished = ledger.unfinished(stream)
         comparison = _compare(address, proof, stream, tables, count)
+    if comparison.table is not None:
+        comparison = _in_mode(comparison, proof, mode or _mode_of(proof.last), baseline)
     lines = [*proof.lines(), *_unfinished(unfinished), comparison.text, NOT_PROVEN]
     if shared.as_json:
         output.give(_fields(stream, address, proof, comparison, "\n".join(lines)))
@@ -111,6 +137,19 @@ def _compare(address: LedgerAddress, proof: Proof, stream: str, tables: Sequence
     return Comparison(proof.rows, None, is_partial, f"The rows were not compared with the table's{how}.")
 
 
+def _in_mode(comparison: Comparison, proof: Proof, mode: str, baseline: int) -> Comparison:
+    if mode != "overwrite":
+        return replace(comparison, mode=mode, baseline=baseline)
+    rows = None if proof.last is None else proof.last.rows
+    return replace(comparison, mode=mode, entries=rows or 0, is_partial=rows is None)
+
+
+def _mode_of(entry: Entry | None) -> str:
+    """The mode that the sink's description in an entry names; append where it names none, as for several tables."""
+    named = re.search(rf", ({'|'.join(MODES)})(?: by \(|:)", "" if entry is None else entry.sink)
+    return named[1] if named else "append"
+
+
 def _unfinished(entry: Entry | None) -> list[str]:
     if entry is None:
         return []
@@ -130,7 +169,8 @@ def _fields(stream: str, address: LedgerAddress, proof: Proof, comparison: Compa
         **{name: None if entry is None else entry.seq for name, entry in ends.items()},
         "forced": [entry.seq for entry in proof.forced],
         "breaks": [_break(each) for each in proof.breaks],
-        "counts": {"entries": comparison.entries, "table": comparison.table, "well": comparison.is_well},
+        "counts": {"entries": comparison.entries, "table": comparison.table, "well": comparison.is_well}
+        | {"mode": comparison.mode, "baseline": comparison.baseline},
         "text": text,
     }
 
