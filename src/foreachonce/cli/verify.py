@@ -71,7 +71,8 @@ class Comparison:
             return self.why
         before = f" and {self.baseline:,} before them" if self.baseline else ""
         by = "the newest entry" if self.mode == "overwrite" else "the entries"
-        counts = f"Rows: {self.entries:,} by {by}{before}, {self.table:,} in the table{'' if self.mode == 'append' else f' ({self.mode})'}"
+        how = "" if self.mode == "append" else f" ({self.mode})"
+        counts = f"Rows: {self.entries:,} by {by}{before}, {self.table:,} in the table{how}"
         if not self.is_well:
             return f"{counts}. {WHY_MORE if self.mode in ('merge', 'changes') else WHY_DIFFERENT}"
         if self.is_partial:
