@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from pyspark.sql.streaming.query import StreamingQuery
     from pyspark.sql.streaming.readwriter import DataStreamWriter
 
+log = logging.getLogger("foreachonce")
+
 _ForeachBatch: TypeAlias = "Callable[[DataFrame, int], None]"
 Setting = str | int | float | bool
 
@@ -37,6 +40,7 @@ class BatchFunction(ABC):
     """
 
     heal: bool
+    _explained = False
 
     @property
     @abstractmethod
@@ -111,7 +115,18 @@ class BatchFunction(ABC):
         """
         if self.heal:
             self.prepare(_session_of(writer), checkpoint)
+        self._explained = True
         return writer.foreachBatch(cast("_ForeachBatch", self)).option("checkpointLocation", checkpoint).start()
+
+    def _explain_heal(self) -> None:
+        """Say once that ``foreachBatch(sink)`` repairs nothing: its query has started before the sink is called."""
+        if self.heal and not self._explained:
+            log.warning(
+                "%s: heal=True has no effect with foreachBatch(sink), whose query has started already; start it by "
+                "sink.start(frame.writeStream, checkpoint), or call sink.prepare(spark, checkpoint) before.",
+                self,
+            )
+        self._explained = True
 
     def begin_after(self, ledger: Ledger, stream: str, seq: int) -> Entry:
         """Begin this sink's stream, which is new, where another one ended with an entry: to write again, on purpose.
@@ -169,6 +184,7 @@ class BaseSink(BatchFunction, Generic[Work]):
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
         """Write one batch; this is what Spark calls."""
+        self._explain_heal()
         run([self], frame, batch_id, accept=self.accept)
 
     @property

@@ -47,6 +47,7 @@ class ExactlyOnce(BatchFunction):
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
         """Write one batch; this is what Spark calls."""
+        self._explain_heal()
         with ExitStack() as stack:
             # Called when the first sink needs it: a replay does not call the function.
             works = cache(lambda: self._works(frame, batch_id, stack))

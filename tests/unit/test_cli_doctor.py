@@ -180,7 +180,7 @@ def test_call_of_a_function_that_was_begun_keeps_its_place(ledger, sqlite_url, c
     run("restore", "s", "--ledger", sqlite_url, "--checkpoint", checkpoint)
     assert files_of(checkpoint)["offsets/3"] == begun.offset_log
     assert ledger.head("s").seq == 2  # the place of the batch that was begun
-    said = run("doctor", "s", "--ledger", sqlite_url, "--checkpoint", checkpoint)
+    said = run("doctor", "s", "--ledger", sqlite_url, "--checkpoint", checkpoint, code=2)
     assert "Batch 3 was started and is in doubt" in said
 
 

@@ -221,13 +221,15 @@ def _diagnose(case: Case, stream: LedgerStream, folder: CheckpointFolder) -> Fin
         return Finding("StateLost", None, f"{error}{_as_command(case, STATE)}", case.command(STATE))
     except Mismatch as error:
         return Finding("Mismatch", None, str(error))
-    lost, text = list(map(str, plan.lost)), f"{plan.text}{_unfinished(case, stream.ledger)}"
+    doubt = _unfinished(case, stream.ledger)
+    lost, text = list(map(str, plan.lost)), f"{plan.text}{doubt}"
     if lost and plan.is_needed:
         return Finding("Expired", None, f"{explain_expired(text)}{_as_command(case, DATA)}", case.command(DATA), lost)
     if lost:
         return Finding("Expired", None, explain_expired(text), None, lost)
     if not plan.is_needed:
-        return Finding(plan.kind, True, text)
+        # The checkpoint is right, and the query stops at its first batch all the same, until somebody has decided.
+        return Finding("InDoubt", None, text) if doubt else Finding(plan.kind, True, text)
     command = case.command()
     return Finding(plan.kind, False, f"{text}\n  The command that does it:\n{command}{case.password_hint}", command)
 
