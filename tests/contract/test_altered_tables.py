@@ -86,7 +86,10 @@ def test_table_that_is_altered_during_a_run_is_refused(url, kind, stream, query,
 
     value = "cast(1.2345 as decimal(10,4))"
     stream.feed([1], [2])
-    with refused("WriteFailed", "table t was altered while the query ran", "Start the query again", "Nothing was written"):
+    # LOAD DATA itself refuses what it would round.
+    is_noticed = kind == "mysql" and change != "wider" and path != "staged"
+    words = ("a row did not go in as it is", "'v'") if is_noticed else ("was altered while the query ran", "again")
+    with refused("WriteFailed", *words, "othing was written"):
         stream.run(sink(url, value, mode, path, hurt))
     assert query("select count(*) from t where id = 2") == [(0,)]
     if change == "wider":

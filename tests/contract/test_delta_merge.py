@@ -52,7 +52,7 @@ def test_key_of_two_columns_with_odd_names(merged):
 
 
 def test_names_that_sql_must_quote(merged):
-    schema = "`tick``y` bigint, `dot.ted` string, `it's` int, `sp ace` int, `a:b` int, `?` int, `%s` int"
+    schema = "`tick``y` bigint, `dot.ted` string, `it's` int, `$1` int, `a:b` int, `?` int, `%s` int"
     first, second = [(1, "x", 1, 1, 1, 1, 1)], [(1, "x", 2, 2, 2, 2, 2), (2, "y", 1, 1, 1, 1, 1)]
     keywords = {"schema": schema, "key": ["tick`y", "dot.ted"], "skip_unchanged": True}
     assert merged(first, second, second, **keywords) == [*second]

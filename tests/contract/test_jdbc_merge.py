@@ -115,8 +115,8 @@ def test_order_that_no_database_has_is_refused(stream, url, value):
 
 @pytest.mark.parametrize(("database", "table", "word"), [
     ("sqlite", "create table t (id text collate nocase primary key, v text)", "NOCASE"),
-    ("sqlite", "create table t (id text, v text, unique (id collate rtrim))", "RTRIM"),
-    ("postgresql", "create table t (id char(5) primary key, v text)", "character(5)"),
+    ("sqlite", "create table t (id text collate rtrim unique, v text)", "RTRIM"),
+    ("postgresql", "create table t (id char(5) primary key, v text)", "CHAR(5)"),
     ("postgresql", "create table t (id text primary key deferrable, v text)", "DEFERRABLE"),
     ("postgresql", "create table t (id text collate same primary key, v text)", "deterministic"),
 ])  # fmt: skip

@@ -21,7 +21,9 @@ MODES = {
 
 
 def names_of(url: str) -> list[str]:
-    return [name for name in NAMES if not (url.startswith("mysql") and ("\n" in name or max(name) > "\uffff"))]
+    return [
+        name for name in NAMES if not (url.startswith("mysql") and ("\n" in name or name[0] == " " or max(name) > "\uffff"))
+    ]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -74,6 +76,17 @@ def test_name_that_is_too_long_is_refused_with_the_limit(url, stream, query, nam
         return
     with refused("FrameError", name, "longer than", str(limit)):
         stream.run(sink)
+
+
+@pytest.mark.parametrize("name", [" lead", "trail ", "new\nline", "\U0001f600"])
+def test_name_that_mariadb_does_not_keep_is_refused(url, stream, query, name):
+    if not url.startswith("mysql"):
+        pytest.skip("MariaDB's alone")
+    stream.feed([1])
+    with refused("FrameError", "the name", "MariaDB and MySQL", "rename it"):
+        stream.run(
+            exactly_once(JdbcSink(url, table="t", stream="s"))(lambda frame, _: frame.withColumnRenamed("value", name))
+        )
 
 
 def test_names_that_differ_in_case_alone(url, stream, query):

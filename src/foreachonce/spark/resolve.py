@@ -130,7 +130,10 @@ def _classic_query(frame: DataFrame, batch_id: int) -> Query:
     context = frame.sparkSession.sparkContext
     query_id = context.getLocalProperty("sql.streaming.queryId")
     if query_id is None or context.getLocalProperty("streaming.sql.batchId") != str(batch_id):
-        raise EpochError(f"no streaming batch {batch_id} is running on this thread: {OUTSIDE}.")
+        raise EpochError(
+            f"no streaming batch {batch_id} is running on this thread: {OUTSIDE}. A thread of your own inside foreachBatch "
+            "must inherit what Spark keeps for the batch's: wrap its function by pyspark.inheritable_thread_target(spark)."
+        )
     # A query's job group is its run id, unless the user's function has set another.
     known = _runs.get(query_id)
     if known is not None and known.run_id == context.getLocalProperty("spark.jobGroup.id"):

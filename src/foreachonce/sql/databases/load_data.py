@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -165,17 +164,13 @@ def load(connection: Connection, table: TableClause, columns: Sequence[str], bat
 class _Loader:
     def __init__(self, connection: Connection, table: TableClause, columns: Sequence[str], schema: pa.Schema) -> None:
         quote = connection.dialect.identifier_preparer
-        self._connection = connection
+        # Not while rows are sent: the connection is busy then.
+        place = {"schema": table.schema, "name": table.name}
+        self._numbered = list(connection.execute(_AUTO_INCREMENT, place).scalars())
         self._driver: Any = connection.connection.driver_connection
         self._table, self._into = table, quote.format_table(table)
         self._columns, self._names = columns, [quote.quote_identifier(name) for name in columns]
         self._is_binary = [is_bytes(kind) for kind in schema.types]
-
-    @cached_property
-    def _numbered(self) -> list[str]:
-        """The columns where the server puts the next number in the place of NULL."""
-        place = {"schema": self._table.schema, "name": self._table.name}
-        return list(self._connection.execute(_AUTO_INCREMENT, place).scalars())
 
     def may_send_files(self) -> bool:
         """Whether the server allows LOAD DATA LOCAL; an address with local_infile=0 forbids it on this side."""
@@ -273,8 +268,7 @@ class _Loader:
 
     def _plain(self, batch: pa.RecordBatch) -> list[pa.Array]:
         refuse_unwritable(self._table.name, self._columns, batch)
-        if any(column.null_count for column in batch.columns):
-            refuse_unnumbered(self._table.name, self._numbered, self._columns, batch)
+        refuse_unnumbered(self._table.name, self._numbered, self._columns, batch)
         self._refuse_unheld_numbers(batch)
         return [_plain(column) for column in batch.columns]
 

@@ -176,6 +176,8 @@ class MariaDb(LoadingDatabase):
         """Names are in the character set utf8mb3."""
         if len(name) > _LONGEST_NAME:
             return "is longer than MariaDB's and MySQL's 64 characters"
+        if name != name.strip(" "):
+            return "begins or ends with a blank, which MariaDB and MySQL drop"
         if "\n" in name:
             return "has a line break, which SQLAlchemy does not read back from MariaDB and MySQL"
         return "has a character beyond U+FFFF, which MariaDB and MySQL cannot name" if max(name) > "\uffff" else None
@@ -266,7 +268,8 @@ class MariaDb(LoadingDatabase):
         """INSERT … SELECT … ON DUPLICATE KEY UPDATE. The server itself leaves a row alone that is set to what it is."""
         names = [column.name for column in table.c]
         insert = mysql.insert(table).from_select(names, rows)
-        changed: dict[str, Any] = {name: insert.inserted[name] for name in names if name not in key}
+        # Not ``insert.inserted``: SQLAlchemy doubles a percent sign in its names twice.
+        changed: dict[str, Any] = {name: sa.func.values(sa.column(name)) for name in names if name not in key}
         # There must be something to set.
         return [insert.on_duplicate_key_update(changed or {key[0]: table.c[key[0]]})]
 

@@ -57,8 +57,8 @@ _DEFERRED = sa.text("""
     from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid
     where i.indrelid = cast(:place as regclass) and i.indisunique and not i.indimmediate
 """)
-# The context of an error in a binary COPY; it has no value.
-_COPIED_COLUMN = re.compile(r"COPY .*, line \d+, column (.+)\Z")
+# Among the context of an error in a binary COPY; this line has no value.
+_COPIED_COLUMN = re.compile(r"^COPY .*, line \d+, column (.+?)$", re.MULTILINE)
 _LONGEST_NAME = 63
 _SCALARS: dict[str, SqlType] = {
     "tinyint": sa.SmallInteger(),
@@ -139,7 +139,7 @@ class Postgres(LoadingDatabase):
         if not isinstance(cause, psycopg.Error) or not cause.diag.message_primary:
             return scrub(str(cause), url)
         diag = cause.diag
-        in_copy = _COPIED_COLUMN.match(diag.context or "")
+        in_copy = _COPIED_COLUMN.search(diag.context or "")
         column = diag.column_name or (in_copy and in_copy[1])
         where = f"column {column!r}: " if column else ""
         hint = f" Hint: {diag.message_hint}" if diag.message_hint else ""

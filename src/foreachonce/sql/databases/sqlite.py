@@ -154,10 +154,10 @@ class Sqlite(LoadingDatabase):
     ) -> None:
         """Refuse a key that is compared by another collation than BINARY: NOCASE takes 'a' and 'A' for one key."""
         for column, collation in connection.execute(_COLLATIONS, {"name": table}):
-            if column in key and collation != "BINARY":
+            if column in key and collation.upper() != "BINARY":
                 raise FrameError(
-                    f"table {table}: key column {column!r} has the collation {collation}, which takes texts for equal that "
-                    "Spark tells apart, such as 'a' and 'A'; give its unique index the collation BINARY."
+                    f"table {table}: key column {column!r} has the collation {collation.upper()}, which takes texts for equal "
+                    "that Spark tells apart, such as 'a' and 'A'; give its unique index the collation BINARY."
                 )
 
     def sortable(self, column: ColumnElement[Any], kind: str) -> ColumnElement[Any]:
