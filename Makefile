@@ -22,6 +22,7 @@ demo: setup ## Kill a streaming job over and over, and count its rows (SINK=sqli
 test: setup ## Run every test, against real databases
 	@sh tools/java.sh
 	@sh tools/mariadb.sh
+	@sh tools/pgbouncer.sh
 	@$(RUN) -m pytest -n 3 --dist worksteal --durations=20 $(ARGS)
 
 ##@ Work on it

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def check(mutant: Mutant) -> Result:
         place = source / "foreachonce" / mutant.file
         place.write_text(place.read_text().replace(mutant.old, mutant.new))
         for selection in sorted(mutant.tests, key=lambda selection: not selection.startswith(UNIT)):
-            found, words = _run(source, Path(folder), selection.split())
+            found, words = _run(source, Path(folder), shlex.split(selection))
             if found in ("survives", "cannot run"):
                 return Result(mutant, found, time.monotonic() - start, f"{selection}:\n{words}")
             outcome = "hangs" if found == "hangs" else outcome

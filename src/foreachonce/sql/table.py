@@ -293,7 +293,7 @@ def _is_plain_json(column: SqlType) -> bool:
 def _misfit(field: StructField, column: SqlType, connection: Connection) -> str:
     """A column that does not fit, and the cast that would make it fit."""
     kind, there = name_of(field.dataType), _sql_name(column, connection)
-    what = f"{field.name!r} is {there} there and {field.dataType.simpleString()} in the frame"
+    what = f"column {field.name!r} is {there} there and {field.dataType.simpleString()} in the frame"
     if (
         isinstance(column, sa.DateTime)
         and kind in ("timestamp", "timestamp_ntz")

@@ -156,8 +156,8 @@ class Sqlite(LoadingDatabase):
         for column, collation in connection.execute(_COLLATIONS, {"name": table}):
             if column in key and collation.upper() != "BINARY":
                 raise FrameError(
-                    f"table {table}: key column {column!r} has the collation {collation.upper()}, which takes texts for equal "
-                    "that Spark tells apart, such as 'a' and 'A'; give its unique index the collation BINARY."
+                    f"table {table}: key column {column!r} has the collation {collation.upper()}, which takes texts for "
+                    "equal that Spark tells apart, such as 'a' and 'A'; give its unique index the collation BINARY."
                 )
 
     def sortable(self, column: ColumnElement[Any], kind: str) -> ColumnElement[Any]:

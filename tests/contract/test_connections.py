@@ -1,0 +1,110 @@
+"""Connections as operators have them: a pooler between, several hosts, and the server's time-outs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from foreachonce import JdbcSink, exactly_once
+from foreachonce.chain import breaks
+from foreachonce.sql.url import parse_url
+from foreachonce.testing.contract import refused
+from foreachonce.testing.faults import Faults
+from tests.servers.pgbouncer import pgbouncer
+
+BATCHES = 12
+
+
+@pytest.fixture(params=["transaction", "session"])
+def pooled(request, postgres_url) -> Iterator[str]:
+    with pgbouncer(postgres_url, request.param) as url:
+        yield url
+
+
+@pytest.fixture
+def url(postgres_url):
+    return postgres_url
+
+
+@pytest.mark.parametrize("path", ["direct", "staged", "driver"])
+@pytest.mark.parametrize("mode", ["append", "merge"])
+def test_twelve_batches_through_a_pooler(pooled, stream, query, path, mode):
+    sink = JdbcSink(pooled, table="t", stream="s", mode=mode, key="id" if mode == "merge" else None, path=path)
+    stream.feed(*([number] for number in range(BATCHES)))
+    stream.run(sink)
+    stream.forget_commit()
+    stream.feed([BATCHES])
+    stream.run(sink)
+    assert query("select id from t order by id") == [(number,) for number in range(BATCHES + 1)]
+    assert list(breaks(sink.ledger.entries("s"))) == []
+
+
+def test_run_that_was_replaced_writes_nothing_through_a_pooler(pooled, stream, other_driver, query):
+    from foreachonce.testing.driver import Job
+
+    sink = JdbcSink(pooled, table="t", stream="s", path="direct")
+    stream.feed([0], [1])
+    faults: Faults = other_driver.faults
+    faults.arm("rows-written", "stop")
+    other_driver.submit(Job(sink, stream.source, stream.checkpoint))
+    faults.wait("rows-written", lambda: other_driver.is_busy)
+    stream.run(sink)
+    faults.release("rows-written")
+    assert "foreachonce.errors" in other_driver.result()
+    assert query("select id from t order by id") == [(0,), (1,)]
+
+
+@pytest.mark.parametrize("address", [
+    "postgresql://{user}@127.0.0.1:1,{host}:{port}/{name}?target_session_attrs=read-write",
+    "jdbc:postgresql://127.0.0.1:1,{host}:{port}/{name}?targetServerType=primary&{jdbc}",
+])  # fmt: skip
+def test_first_host_that_is_down(postgres_url, stream, query, address):
+    behind = parse_url(postgres_url)
+    parts = {"host": behind.host, "port": behind.port, "name": behind.database}
+    user, jdbc = f"{behind.username}:{behind.password}", f"user={behind.username}&password={behind.password}"
+    stream.feed([1])
+    stream.run(JdbcSink(address.format(user=user, jdbc=jdbc, **parts), table="t", stream="s"))
+    assert query("select id from t") == [(1,)]
+
+
+@pytest.mark.parametrize("path", ["direct", "staged", "driver"])
+@pytest.mark.parametrize("mode", ["append", "merge"])
+def test_rows_may_take_longer_than_a_session_may_idle(postgres_url, stream, query, path, mode):
+    """Amid the transaction too: rows come slowly, and the server ends sessions that idle in one."""
+    (name,) = query("select current_database()")[0]
+    query(f"alter database \"{name}\" set idle_in_transaction_session_timeout = '300ms'")
+    sink = JdbcSink(postgres_url, table="t", stream="s", mode=mode, key="id" if mode == "merge" else None, path=path)
+
+    def slowly(batches):
+        import time
+
+        for batch in batches:
+            time.sleep(0.7)
+            yield batch
+
+    stream.feed(range(120))  # three batches of Arrow
+    stream.run(exactly_once(sink)(lambda frame, batch_id: frame.mapInArrow(slowly, frame.schema)))
+    assert query("select count(*) from t") == [(120,)]
+
+
+@pytest.mark.parametrize(("setting", "words"), [
+    ("statement_timeout", "canceling statement due to statement timeout"),
+    ("lock_timeout", "canceling statement due to lock timeout"),
+])  # fmt: skip
+def test_time_out_of_the_server_is_named(postgres_url, stream, query, setting, words):
+    (name,) = query("select current_database()")[0]
+    sink = JdbcSink(postgres_url, table="t", stream="s", path="direct")
+    stream.feed([1])
+    stream.run(sink)
+    query(f"alter database \"{name}\" set {setting} = '400ms'")
+    engine = sa.create_engine(parse_url(postgres_url), poolclass=sa.NullPool)
+    stream.feed([2])
+    other = JdbcSink(f"{postgres_url}?application_name=other", table="t", stream="s", path="direct")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("lock table t in access exclusive mode")
+        with refused("WriteFailed", words):
+            stream.run(other)
+    stream.run(other)
+    assert query("select id from t order by id") == [(1,), (2,)]
