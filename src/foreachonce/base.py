@@ -6,14 +6,17 @@ import logging
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, cast, get_args
 
 from foreachonce.checkpoint import COMPACT_INTERVAL, COMPACT_INTERVAL_SETTING
 from foreachonce.entry import Entry, Epoch
 from foreachonce.errors import ConfigurationError
+from foreachonce.events import BEFORE_ANY_BATCH, Stopwatch
 from foreachonce.keywords import flags, one_of, texts
 from foreachonce.ledger import Ledger
+from foreachonce.observe import Report
 from foreachonce.recovery.diagnosis import Earliest
 from foreachonce.recovery.repair import LedgerStream, Repair, begin_after, repair
 from foreachonce.runner import run
@@ -92,16 +95,20 @@ class BatchFunction(ABC):
                 "prepare() writes a checkpoint's files, which a Spark Connect session cannot: call it in a classic "
                 "session, or run `foreachonce restore` where the checkpoint is."
             )
-        return repair(
-            [_stream_of(sink) for sink in self.sinks],
-            HadoopFiles.of(spark, checkpoint),
-            dry_run=dry_run,
-            accept_state_loss=accept_state_loss,
-            accept_data_loss=accept_data_loss,
-            earliest=None if kafka is None else partial(_earliest, kafka),
-            running={str(query.id) for query in spark.streams.active},
-            interval=int(spark.conf.get(COMPACT_INTERVAL_SETTING) or COMPACT_INTERVAL),
-        )
+        with ExitStack() as reports:
+            # A start that is refused must be seen by whoever watches the events: no batch will come to tell.
+            for sink in () if dry_run else self.sinks:
+                reports.enter_context(Report(sink.stream, str(sink), BEFORE_ANY_BATCH, Stopwatch()))
+            return repair(
+                [_stream_of(sink) for sink in self.sinks],
+                HadoopFiles.of(spark, checkpoint),
+                dry_run=dry_run,
+                accept_state_loss=accept_state_loss,
+                accept_data_loss=accept_data_loss,
+                earliest=None if kafka is None else partial(_earliest, kafka),
+                running={str(query.id) for query in spark.streams.active},
+                interval=int(spark.conf.get(COMPACT_INTERVAL_SETTING) or COMPACT_INTERVAL),
+            )
 
     def start(self, writer: DataStreamWriter, checkpoint: str) -> StreamingQuery:
         """Start a query that this function writes; with ``heal=True`` its checkpoint is prepared first.

@@ -167,6 +167,8 @@ def settle(intent: Intent | None, epoch: Epoch, decision: Decision, on_doubt: On
     """
     if intent is None:
         return Call(0, decision)
+    if intent.entry.decision.kind == "undone":
+        return Call(intent.attempt + 1, decision)
     if on_doubt == "raise":
         raise InDoubt(_explain(intent, epoch))
     if on_doubt == "rerun":

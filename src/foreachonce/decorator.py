@@ -15,7 +15,7 @@ from foreachonce.keywords import flags, one_of, texts
 from foreachonce.runner import run
 from foreachonce.sink import OnMismatch, Sink
 from foreachonce.spark.frames import kept
-from foreachonce.sql.function import FunctionSink
+from foreachonce.sql.function import RETRIES, FunctionSink
 from foreachonce.sql.ledger import SqlLedger
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ def exactly_once(
     ledger: str,
     stream: str | None = None,
     in_doubt: OnDoubt = "raise",
+    retry_on: type[Exception] | tuple[type[Exception], ...] = (),
+    retries: int = RETRIES,
     ledger_schema: str | None = None,
     on_mismatch: OnMismatch = "raise",
     heal: bool = False,
@@ -120,6 +122,10 @@ def exactly_once(sink: Any = None, /, **keywords: Any) -> Callable[[UserFunction
         in_doubt: what becomes of a batch in doubt: ``"raise"`` stops with :class:`~foreachonce.InDoubt`; ``"rerun"`` calls
             the function again; a probe, ``(epoch) -> bool``, is asked whether the epoch's effect is there: False calls
             again, True confirms without a call.
+        retry_on: an exception's class, or several, by which the function says that its call had no effect, such as a request
+            that was answered by 503. The batch is then not in doubt: it is called again after 1, 2, 4, … seconds, and by
+            the next start where that was not enough.
+        retries: how often a batch is called again in one run after such an error; 3 by default, 0 for not at all.
         ledger_schema, on_mismatch, heal, checkpoint: as for :class:`~foreachonce.JdbcSink`.
 
     Raises:
@@ -157,6 +163,8 @@ def _around_function(
     ledger: str,
     stream: str | None = None,
     in_doubt: OnDoubt = "raise",
+    retry_on: type[Exception] | tuple[type[Exception], ...] = (),
+    retries: int = RETRIES,
     ledger_schema: str | None = None,
     on_mismatch: OnMismatch = "raise",
     heal: bool = False,
@@ -167,6 +175,11 @@ def _around_function(
     one_of("on_mismatch", on_mismatch, get_args(OnMismatch))
     if not callable(in_doubt):
         one_of("in_doubt", in_doubt, ("raise", "rerun"), "or a function from an epoch to True or False")
+    errors = retry_on if isinstance(retry_on, tuple) else (retry_on,)
+    if not all(isinstance(each, type) and issubclass(each, Exception) for each in errors):
+        raise ConfigurationError(f"retry_on={retry_on!r} must be an exception's class, or a tuple of them.")
+    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
+        raise ConfigurationError(f"retries={retries!r} must be a whole number from 0 on.")
     view = SqlLedger(ledger, schema=ledger_schema)
 
     def decorate(function: UserFunction) -> FunctionSink:
@@ -180,6 +193,8 @@ def _around_function(
             heal=heal,
             checkpoint=checkpoint,
             takes_epoch=takes_epoch,
+            retry_on=errors,
+            retries=retries,
         )
 
     return decorate

@@ -48,11 +48,12 @@ class Epoch:
         return sha256("\0".join(parts).encode()).hexdigest()
 
 
-DecisionKind = Literal["write", "on_mismatch", "in_doubt", "begin", "repair", "other"]
+DecisionKind = Literal["write", "on_mismatch", "in_doubt", "undone", "begin", "repair", "other"]
 # How the text of each kind begins in a ledger; the note follows.
 _PREFIXES: Mapping[DecisionKind, str] = {
     "on_mismatch": "on_mismatch=write: ",
     "in_doubt": "in_doubt=",
+    "undone": "undone: ",
     "begin": "begun after ",
     "repair": "repair: ",
 }
@@ -66,8 +67,9 @@ class Decision:
 
     Args:
         kind: ``"write"``: the epoch came next. ``"on_mismatch"``: the user's ``on_mismatch="write"`` wrote it in spite of a
-            mismatch. ``"in_doubt"``: the user's ``in_doubt=`` settled a call in doubt. ``"begin"``: the stream begins
-            amid its source. ``"repair"``: the checkpoint was repaired. ``"other"``: a kind of a newer version.
+            mismatch. ``"in_doubt"``: the user's ``in_doubt=`` settled a call in doubt. ``"undone"``, of an
+            intent: the call before it raised an error by which it had no effect (``retry_on=``). ``"begin"``: the stream
+            begins amid its source. ``"repair"``: the checkpoint was repaired. ``"other"``: a kind of a newer version.
         note: what else there is to say; of ``"other"`` the whole text.
     """
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Literal, get_args
 
-from foreachonce.errors import Fenced, Mismatch, hide_credentials
+from foreachonce.errors import Expired, Fenced, Mismatch, StateLost, hide_credentials
 
 Outcome = Literal["written", "skipped", "refused", "fenced", "failed"]
 Step = Literal["resolve", "head", "take", "check", "commit", "total"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 STEPS: tuple[Step, ...] = get_args(Step)
+# The batch id of an event that comes of ``prepare`` or ``start``, which was refused.
+BEFORE_ANY_BATCH = -1
 SHOWN = 500  # characters of an error's first line
 # The bounds of histograms, in seconds: from a look at a ledger that is near to a batch that takes minutes.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -29,9 +31,10 @@ class Event:
 
     Args:
         stream: the stream's name; None where the batch could not be resolved and the sink has no name of its own.
-        outcome: ``"written"``; ``"skipped"``, a replay; ``"refused"``, by :class:`~foreachonce.Mismatch`; ``"fenced"``, by
+        outcome: ``"written"``; ``"skipped"``, a replay; ``"refused"``, by :class:`~foreachonce.Mismatch`,
+            :class:`~foreachonce.StateLost` or :class:`~foreachonce.Expired`; ``"fenced"``, by
             :class:`~foreachonce.Fenced`; ``"failed"``, by any other error.
-        batch_id: Spark's batch id.
+        batch_id: Spark's batch id; -1 where ``prepare`` or ``start`` was refused, so that no batch comes.
         query_id, run_id: Spark's; None where the batch could not be resolved.
         seq: the place of the batch's entry in the stream's chain; None where nothing was written.
         rows: how many rows the entry counts: of a replay those that had been written before. None where nothing was written,
@@ -75,7 +78,7 @@ class Event:
 
 def outcome_of(error: BaseException) -> Outcome:
     """What an error makes of an epoch."""
-    if isinstance(error, Mismatch):
+    if isinstance(error, Mismatch | StateLost | Expired):
         return "refused"
     return "fenced" if isinstance(error, Fenced) else "failed"
 

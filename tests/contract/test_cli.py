@@ -74,7 +74,7 @@ def test_rows_are_compared_with_a_table_of_another_schema(postgres_url, query):
     fill(postgres_url, *(each for each in chain(10, 20)))
     query('create schema "Shop"', 'create table "Shop"."Or""ders" (id int)', 'insert into "Shop"."Or""ders" values (1), (2)')
     asked = ("verify", "s", "--ledger", postgres_url, "--schema", "Shop", "--table", 'Or"ders')
-    assert told(*asked)["counts"] == {"entries": 2, "table": 2, "well": True}
+    assert told(*asked)["counts"] == {"entries": 2, "table": 2, "well": True, "mode": "append", "baseline": 0}
     assert "has no table 'none'" in run("verify", "s", "--ledger", postgres_url, "--table", "none", code=2)
 
 

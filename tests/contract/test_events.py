@@ -6,7 +6,8 @@ import logging
 
 import pytest
 
-from foreachonce import JdbcSink, exactly_once, observe
+from foreachonce import JdbcSink, StateLost, exactly_once, observe
+from foreachonce.testing.recovery import start
 
 
 @pytest.fixture
@@ -47,3 +48,23 @@ def test_written_then_skipped(stream, sqlite_url, heard, caplog):
     assert all(event.behind == {"0": None} for event in heard)
     records = [record for record in caplog.records if hasattr(record, "foreachonce")]
     assert [record.foreachonce for record in records] == [event.flat() for event in heard]
+
+
+def test_start_that_is_refused_is_an_event_of_its_own(stream, sqlite_url, heard):
+    """No batch comes that could tell of it."""
+
+    def distinct(frame):
+        return frame.dropDuplicates(["id"])
+
+    sink = JdbcSink(sqlite_url, table="t", stream="s", heal=True)
+    stream.feed([1])
+    start(stream, sink, change=distinct)
+    heard.clear()
+    stream.lose_checkpoint()
+    with pytest.raises(StateLost):
+        start(stream, sink, change=distinct)
+    (event,) = heard
+    assert (event.stream, event.outcome, event.batch_id, event.run_id) == ("s", "refused", -1, None)
+    assert event.reason.startswith("StateLost: ")
+    assert sink.prepare(stream.spark, str(stream.checkpoint), dry_run=True, accept_state_loss=True).is_needed
+    assert len(heard) == 1  # a dry run is nobody's business

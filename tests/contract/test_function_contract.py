@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from pyspark.errors import StreamingQueryException
 
-from foreachonce import SqlLedger, exactly_once
+from foreachonce import ConfigurationError, SqlLedger, exactly_once
 from foreachonce.runner import POINTS_AFTER, POINTS_BEFORE
+from foreachonce.sql import function
 from foreachonce.sql.function import POINTS
 from foreachonce.testing.contract import StreamContract, refused
 from tests.contract.effects import Broken, Effects
@@ -89,3 +90,63 @@ def test_replay_does_not_call_the_function(stream, url):
     stream.forget_commit()
     stream.run(push)
     assert called == [0, 1]
+
+
+# --- calls that say that they had no effect --------------------------------------------------------------------------
+
+
+class Unavailable(Exception):
+    """As a request that is answered by 503."""
+
+
+def flaky(effects, fails: int):
+    """A function that has no effect the first times that it is called."""
+    left = [fails]
+
+    def push(df, batch_id, epoch):
+        left[0] -= 1
+        if left[0] >= 0:
+            raise Unavailable("503")
+        effects(df, batch_id, epoch)
+
+    return push
+
+
+@pytest.mark.parametrize("in_doubt", ["raise", "rerun", lambda epoch: False])
+def test_call_without_effect_is_made_again(stream, url, effects, monkeypatch, in_doubt):
+    monkeypatch.setattr(function, "FIRST_PAUSE", 0.01)
+    stream.feed([1], [2])
+    decorate = exactly_once(ledger=url, stream="s", in_doubt=in_doubt, retry_on=Unavailable)
+    stream.run(decorate(flaky(effects, 2)))
+    assert effects.ids() == [1, 2]
+    view = SqlLedger(url)
+    assert [str(entry.decision) for entry in view.entries("s")] == ["write", "write"]
+    told = [(intent.entry.seq, intent.attempt, str(intent.entry.decision)) for intent in view.intents("s")]
+    undone = "undone: Unavailable: 503"
+    assert told == [(0, 0, "write"), (0, 1, undone), (0, 2, "write"), (0, 3, undone), (0, 4, "write"), (1, 0, "write")]
+
+
+def test_call_without_effect_is_not_in_doubt_at_the_next_start(stream, url, effects, monkeypatch):
+    monkeypatch.setattr(function, "FIRST_PAUSE", 0.01)
+    decorate = exactly_once(ledger=url, stream="s", retry_on=(Unavailable, TimeoutError), retries=1)
+    stream.feed([1])
+    with pytest.raises(StreamingQueryException, match="503"):
+        stream.run(decorate(flaky(effects, 2)))
+    assert SqlLedger(url).unfinished("s") is None
+    stream.run(decorate(effects))
+    assert effects.ids() == [1]
+
+
+def test_any_other_error_leaves_the_batch_in_doubt(stream, url, effects):
+    stream.feed([1])
+    with pytest.raises(StreamingQueryException, match="503"):
+        stream.run(exactly_once(ledger=url, stream="s", retry_on=TimeoutError)(flaky(effects, 1)))
+    assert SqlLedger(url).unfinished("s") is not None
+    with refused("InDoubt", "batch 0"):
+        stream.run(exactly_once(ledger=url, stream="s", retry_on=TimeoutError)(effects))
+
+
+@pytest.mark.parametrize("keywords", [{"retry_on": "503"}, {"retry_on": [Unavailable]}, {"retries": -1}, {"retries": True}])
+def test_retries_that_are_none_are_refused(url, keywords):
+    with pytest.raises(ConfigurationError, match=next(iter(keywords))):
+        exactly_once(ledger=url, stream="s", **keywords)

@@ -9,14 +9,16 @@ import signal
 
 import pytest
 import sqlalchemy as sa
-from confluent_kafka import TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from pyspark.errors import StreamingQueryException
 
 from foreachonce import ConfigurationError, JdbcSink, Mismatch, SqlLedger, exactly_once
 from foreachonce.chain import breaks
 from foreachonce.errors import Expired
+from foreachonce.polling import wait_until
 from foreachonce.sql.url import parse_url
+from foreachonce.testing.contract import refused
 from foreachonce.testing.recovery import (
     DAMAGES,
     DamageContract,
@@ -33,7 +35,7 @@ from tests.contract.effects import Broken, Effects
 from tests.contract.test_delta_contract import DeltaPlace
 from tests.contract.test_jdbc_contract import JdbcPlace
 from tests.contract.test_kafka_contract import Place as KafkaPlace
-from tests.servers.kafka import KafkaStream
+from tests.servers.kafka import KafkaStream, make_topic
 
 
 class FewDamages:
@@ -304,3 +306,31 @@ def expire(servers, topic, partition, before):
     admin = AdminClient({"bootstrap.servers": servers})
     (done,) = admin.delete_records([TopicPartition(topic, partition, before)]).values()
     done.result(30)
+
+
+def test_topic_that_was_made_again_is_refused(spark, kafka_server, sqlite_url, tmp_path):
+    """With failOnDataLoss=false Spark goes on from an offset that lies before the last one, and loses records."""
+    stream = KafkaStream(kafka_server, tmp_path, records=10, partitions=1, spark=spark)
+    topic, admin = stream.source.topic, AdminClient({"bootstrap.servers": kafka_server})
+
+    def run(sink):
+        reader = spark.readStream.format("kafka").option("kafka.bootstrap.servers", kafka_server).option("subscribe", topic)
+        frame = reader.option("startingOffsets", "earliest").option("failOnDataLoss", "false").load()
+        writer = frame.selectExpr("cast(value as string) as value").writeStream.foreachBatch(sink)
+        writer.option("checkpointLocation", str(stream.checkpoint)).trigger(availableNow=True).start().awaitTermination()
+
+    sink = JdbcSink(sqlite_url, table="t", stream="s")
+    stream.feed(range(10))
+    run(sink)
+    admin.delete_topics([topic])[topic].result(30)
+    assert wait_until(lambda: topic not in admin.list_topics(timeout=10).topics, 30)
+    make_topic(kafka_server, topic, partitions=1)
+    producer = Producer({"bootstrap.servers": kafka_server})
+    for number in range(3):
+        producer.produce(topic, f'{{"id": {number}}}')
+    producer.flush()
+    with refused("Mismatch", "ends behind its own start", "failOnDataLoss=false"):
+        run(sink)
+    assert len(list(sink.ledger.entries("s"))) == 1
+    run(JdbcSink(sqlite_url, table="t", stream="s", on_mismatch="write"))
+    assert [str(entry.decision) for entry in sink.ledger.entries("s")] == ["write", "on_mismatch=write: behind"]

@@ -181,3 +181,25 @@ def test_two_sinks_under_one_name_in_one_function_are_refused(stream, url, query
     stream.feed([1])
     with refused("Mismatch", "was just written to", "stream= of its own"):
         stream.run(both)
+
+
+def test_totals_add_up_as_the_reference_says(url, stream, query):
+    if url.startswith("mysql"):
+        pytest.skip("MariaDB says ON DUPLICATE KEY UPDATE")
+    query("create table daily_totals (day bigint primary key, amount bigint)")
+
+    @exactly_once(JdbcSink(url, stream="s"))
+    def write(df, batch_id, tx):
+        tx.append(df.groupBy((df.id % 2).alias("day")).agg(F.sum("id").alias("amount")), table="new_totals")
+        tx.execute(
+            "insert into daily_totals select day, amount from new_totals where true "
+            "on conflict (day) do update set amount = daily_totals.amount + excluded.amount"
+        )
+        tx.execute("delete from new_totals")
+
+    stream.feed([1, 2, 3], [4, 5])
+    stream.run(write)
+    stream.forget_commit()
+    stream.feed([7])
+    stream.run(write)
+    assert query("select day, amount from daily_totals order by day") == [(0, 6), (1, 16)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from weakref import WeakValueDictionary
 
 from foreachonce.entry import Entry
-from foreachonce.errors import CommitInDoubt, Conflict, ForeachOnceError
+from foreachonce.errors import BatchFailed, CommitInDoubt, Conflict, ForeachOnceError
 from foreachonce.faults import Point, fault
 from foreachonce.kafka.history import Part, TopicHistory
 from foreachonce.kafka.producer import TransactionalProducer
@@ -153,7 +153,8 @@ class HeldStream:
             batch = replace(batch, token=before.holder.token, ids=before.holder.ids)
         try:
             after = self._try_twice(batch, attempt, before)
-        except CommitInDoubt:
+        except (BatchFailed, CommitInDoubt):
+            # Of a job that failed, a task may have its transaction open still.
             self.is_in_doubt = True
             self.release()
             raise

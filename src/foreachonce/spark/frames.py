@@ -237,7 +237,7 @@ def job_error(error: Exception) -> ForeachOnceError:
         return WriteFailed(refused[1])
     if _LOST.search(str(error)):
         return CommitInDoubt(f"the Spark job that wrote the batch was lost: {excerpt(str(error))}")
-    return BatchFailed(f"Spark could not compute the batch: {excerpt(str(error))}\n{NOTHING_WRITTEN}")
+    return BatchFailed(f"the Spark job of the batch failed: {excerpt(str(error))}\n{NOTHING_WRITTEN}")
 
 
 def excerpt(text: str) -> str:

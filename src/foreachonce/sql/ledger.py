@@ -154,12 +154,12 @@ class SqlLedger:
             batch.append_entry(connection, 0)
 
     def unfinished(self, stream: str) -> Entry | None:
-        """The entry of a function's call that was started and not confirmed."""
+        """The entry of a function's call that was started and not confirmed, unless it is known to have had no effect."""
         _ = self.identity
         with self.database.reading(self.url) as connection:
             head = statements.newest_entry(connection, self.schema, stream)
             intent = statements.newest_intent(connection, self.schema, stream, 0 if head is None else head.seq + 1)
-        return None if intent is None else intent.entry
+        return None if intent is None or intent.entry.decision.kind == "undone" else intent.entry
 
     def newest_intent(self, entry: Entry) -> Intent | None:
         """The newest intent at the entry's place in the chain."""

@@ -31,7 +31,7 @@ from urllib.parse import unquote
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 
-from foreachonce.errors import CommitInDoubt, ConfigurationError, ForeachOnceError, WriteFailed, scrub_texts
+from foreachonce.errors import BatchFailed, CommitInDoubt, ConfigurationError, ForeachOnceError, WriteFailed, scrub_texts
 from foreachonce.faults import Point
 from foreachonce.spark.frames import job_error
 from foreachonce.sql.databases.base import SqlType
@@ -203,7 +203,7 @@ class SparkJdbcPath(WritePath):
             table = quoted(connection, stage.table)
         try:
             save(stage.load.frame, self.writer.options, table)
-        except CommitInDoubt as error:
+        except (BatchFailed, CommitInDoubt) as error:
             # Only the staging table has had rows so far.
             failed = WriteFailed(f"nothing was written: {self.writer.scrub(str(error))}")
         else:
