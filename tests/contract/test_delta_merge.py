@@ -58,6 +58,12 @@ def test_names_that_sql_must_quote(merged):
     assert merged(first, second, second, **keywords) == [*second]
 
 
+def test_columns_with_the_librarys_own_names(merged):
+    schema = "id bigint, foreachonce_rank int, Foreachonce_Count string"
+    rows = merged([(1, 7, "a"), (1, 9, "b")], [(2, 1, "c")], schema=schema, order_by="foreachonce_rank")
+    assert rows == [(1, 9, "b"), (2, 1, "c")]
+
+
 @pytest.mark.parametrize("first", [[], [[(9, "a", 0, "u")]]])
 def test_key_that_comes_twice_is_refused(merged, first):
     with refused("DuplicateKeys", "key=(id)", '"id":1', "order_by=", "Nothing was written"):

@@ -57,7 +57,7 @@ def test_start_that_is_refused_is_an_event_of_its_own(stream, sqlite_url, heard)
         return frame.dropDuplicates(["id"])
 
     sink = JdbcSink(sqlite_url, table="t", stream="s", heal=True)
-    stream.feed([1])
+    stream.feed([1], [2])
     start(stream, sink, change=distinct)
     heard.clear()
     stream.lose_checkpoint()

@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import reduce
-from operator import or_
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pyspark
@@ -24,7 +22,7 @@ from foreachonce.spark.frames import NOTHING_WRITTEN, REFUSAL, backticked, excer
 from foreachonce.spark.resolve import is_connect
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
     from foreachonce.delta.folder import TableFolder
@@ -272,35 +270,6 @@ def materialized(frame: DataFrame) -> Iterator[DataFrame]:
     finally:
         plan: Any = copy._jdf
         plan.queryExecution().logical().rdd().unpersist(False)
-
-
-def best_of_each_key(frame: DataFrame, key: Sequence[str], order_by: Sequence[str]) -> DataFrame:
-    """Of each key the rows with the greatest values of ``order_by``."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
-    by_key = Window.partitionBy(*_columns(key))
-    best = by_key.orderBy(*(column.desc_nulls_last() for column in _columns(order_by)))
-    ranked = frame.withColumn("foreachonce_rank", F.rank().over(best))
-    return ranked.where("foreachonce_rank = 1").drop("foreachonce_rank")
-
-
-def wrong_key(frame: DataFrame, key: Sequence[str]) -> tuple[str, int] | None:
-    """A key that holds NULL or occurs more than once, as JSON, and how often it occurs; None if there is none."""
-    from pyspark.sql import functions as F
-
-    columns = _columns(key)
-    is_null = reduce(or_, (column.isNull() for column in columns))
-    keys = frame.groupBy(*columns).agg(F.count("*").alias("foreachonce_count"))
-    as_json = F.to_json(F.struct(*columns), {"ignoreNullFields": "false"})
-    wrong = keys.where(is_null | (F.col("foreachonce_count") > 1)).select(as_json, "foreachonce_count").first()
-    return None if wrong is None else (str(wrong[0]), int(wrong[1]))
-
-
-def _columns(names: Sequence[str]) -> list[Column]:
-    from pyspark.sql import functions as F
-
-    return [F.col(backticked(name)) for name in names]
 
 
 class NewestState:

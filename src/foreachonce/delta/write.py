@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, NamedTuple
 
 from foreachonce.delta.commit import Own, session_settings, write_options
@@ -16,7 +18,6 @@ from foreachonce.delta.spark import (
     Clause,
     append,
     append_nothing,
-    best_of_each_key,
     condition_error,
     make_table,
     materialized,
@@ -27,14 +28,13 @@ from foreachonce.delta.spark import (
     translated,
     widens,
     without_empty,
-    wrong_key,
 )
 from foreachonce.delta.target import KEEP, UPDATE, DeltaTarget, is_path, shown
 from foreachonce.errors import ConfigurationError, DuplicateKeys, ForeachOnceError, FrameError, WriteFailed
 from foreachonce.spark.frames import backticked
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 
 class TableWrite(NamedTuple):
@@ -178,3 +178,41 @@ def key_error(target: DeltaTarget, key: str, count: int) -> ForeachOnceError:
         f"{where}: this batch holds the same {name} more than once, among them {key} ({count} times); {why}. Nothing was "
         "written."
     )
+
+
+def best_of_each_key(frame: DataFrame, key: Sequence[str], order_by: Sequence[str]) -> DataFrame:
+    """Of each key the rows with the greatest values of ``order_by``."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    by_key = Window.partitionBy(*_columns(key))
+    best = by_key.orderBy(*(column.desc_nulls_last() for column in _columns(order_by)))
+    rank = _free("foreachonce_rank", frame)
+    return frame.withColumn(rank, F.rank().over(best)).where(F.col(rank) == 1).drop(rank)
+
+
+def wrong_key(frame: DataFrame, key: Sequence[str]) -> tuple[str, int] | None:
+    """A key that holds NULL or occurs more than once, as JSON, and how often it occurs; None if there is none."""
+    from pyspark.sql import functions as F
+
+    columns = _columns(key)
+    is_null = reduce(or_, (column.isNull() for column in columns))
+    count = _free("foreachonce_count", frame)
+    keys = frame.groupBy(*columns).agg(F.count("*").alias(count))
+    as_json = F.to_json(F.struct(*columns), {"ignoreNullFields": "false"})
+    wrong = keys.where(is_null | (F.col(count) > 1)).select(as_json, count).first()
+    return None if wrong is None else (str(wrong[0]), int(wrong[1]))
+
+
+def _free(name: str, frame: DataFrame) -> str:
+    """The name, made longer until no column of the frame has it."""
+    taken = {each.lower() for each in frame.columns}
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _columns(names: Sequence[str]) -> list[Column]:
+    from pyspark.sql import functions as F
+
+    return [F.col(backticked(name)) for name in names]
