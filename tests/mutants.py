@@ -754,8 +754,8 @@ MUTANTS = [
     ),
     Mutant(
         "delta-one-row-a-key",
-        "delta/spark.py",
-        'F.col("foreachonce_count") > 1',
+        "delta/write.py",
+        "F.col(count) > 1",
         "F.lit(False)",
         (f"{DELTA_MERGE}::test_key_that_comes_twice_is_refused",),
     ),
