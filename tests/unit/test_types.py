@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
 from pyspark.sql import types as T
@@ -288,3 +291,40 @@ class TestVariants:
 
     def test_bare_numbers_stay_as_they_are_on_sqlite(self):
         assert not Sqlite().holds(sa.JSON(), T.VariantType())
+
+
+# --- docs/types.md ---------------------------------------------------------------------------------------------------
+
+TOKENS = {
+    "smallint": sa.SmallInteger(), "integer": sa.Integer(), "bigint": sa.BigInteger(), "real": pg.REAL(),
+    "double precision": pg.DOUBLE_PRECISION(), "numeric": sa.Numeric(), "boolean": sa.Boolean(), "text": sa.Text(),
+    "varchar": pg.VARCHAR(9), "citext": pg.CITEXT(), "uuid": pg.UUID(), "json": pg.JSON(), "jsonb": pg.JSONB(),
+    "inet": pg.INET(), "cidr": pg.CIDR(), "macaddr": pg.MACADDR(), "bit": pg.BIT(3), "hstore": pg.HSTORE(),
+    "bytea": pg.BYTEA(), "date": sa.Date(), "timestamptz": TIMESTAMPTZ, "timestamp": TIMESTAMP,
+    "char": sa.CHAR(3), "money": pg.MONEY(), "time": pg.TIME(), "interval": pg.INTERVAL(), "tsvector": pg.TSVECTOR(),
+}  # fmt: skip
+DOCUMENTED = {
+    "tinyint": BYTE, "smallint": SHORT, "int": INT, "bigint": LONG, "float": FLOAT, "double": DOUBLE, "boolean": BOOLEAN,
+    "string": STRING, "binary": BINARY, "date": DATE, "timestamp": INSTANT, "timestamp_ntz": WALL, "struct": STRUCT,
+    "map": MAP, "decimal(p,s)": decimal(10, 2),
+}  # fmt: skip
+
+
+def documented() -> dict[str, set[str]]:
+    """By Spark's type, the columns of PostgreSQL that docs/types.md says are taken."""
+    text = (Path(__file__).parents[2] / "docs/types.md").read_text()
+    table = text.partition("## PostgreSQL")[2].partition("## SQLite")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    return {
+        name: set(re.findall(r"`([^`]+)`", cells[-1]))
+        for cells in rows
+        for name in re.findall(r"`([^`]+)`", cells[0])
+        if len(cells) == 3
+    }
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_page_of_types_says_which_columns_are_taken(name):
+    said = documented()[name]
+    taken = {token for token, column in TOKENS.items() if Postgres().holds(column, DOCUMENTED[name])}
+    assert taken == said & TOKENS.keys()
