@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,8 @@ BATCHES = 12
 
 @pytest.fixture(params=["transaction", "session"])
 def pooled(request, postgres_url) -> Iterator[str]:
+    if os.environ.get("FOREACHONCE_SKIP_PGBOUNCER") and not os.environ.get("CI"):
+        pytest.skip("FOREACHONCE_SKIP_PGBOUNCER is set: NOTHING IS TESTED THROUGH PGBOUNCER")
     with pgbouncer(postgres_url, request.param) as url:
         yield url
 

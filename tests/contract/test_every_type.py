@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from pyspark.sql import types as T
 
-from foreachonce import JdbcSink, exactly_once
+from foreachonce import DeltaSink, JdbcSink, exactly_once
 from foreachonce.sql.types import NESTED, name_of
 
 UTC = dt.timezone.utc
@@ -103,7 +103,7 @@ def columns(seed: int) -> dict[str, Column]:
             T.ArrayType(data_type), [[some(kind) for _ in range(r.randint(0, 4))] for _ in range(ROWS)]
         )
         made[f"d{number}"] = Column(
-            T.ArrayType(T.StructType([T.StructField("x y", data_type), T.StructField("z", T.ArrayType(data_type))])),
+            T.ArrayType(T.StructType([T.StructField("x-y", data_type), T.StructField("z", T.ArrayType(data_type))])),
             [[(some(kind), [some(kind)]) for _ in range(r.randint(0, 2))] for _ in range(ROWS)],
         )
         if kind in KEYS:
@@ -249,3 +249,27 @@ def test_every_value_of_every_type_arrives(url, stream, query, mode, way, seed):
 def _is_json(data_type: T.DataType) -> bool:
     is_array = isinstance(data_type, T.ArrayType) and name_of(data_type.elementType) not in NESTED
     return name_of(data_type) in NESTED and not is_array
+
+
+@pytest.mark.parametrize("mode", ["append", "merge"])
+def test_every_value_of_every_type_arrives_in_delta(spark, stream, tmp_path, mode):
+    made, path = columns(20261128), str(tmp_path / "t")
+    fields = [T.StructField(name, each.data_type) for name, each in made.items()]
+    schema = T.StructType([T.StructField("n", T.IntegerType()), *fields])
+    rows = [(number, *(each.values[number] for each in made.values())) for number in range(ROWS)]
+
+    @exactly_once(DeltaSink(path, stream="s", mode=mode, key="n" if mode == "merge" else None))
+    def batch(frame, batch_id):
+        return frame.sparkSession.createDataFrame(rows, schema)
+
+    stream.feed([1], [2])
+    stream.run(batch)
+    right = spark.createDataFrame(rows * (1 if mode == "merge" else 2), schema).orderBy("n").collect()
+    found = spark.read.format("delta").load(path).orderBy("n").collect()
+    wrong = [
+        f"{name}, row {one.n}: {one[name]!r:.120} is there, not {other[name]!r:.120}"
+        for one, other in zip(found, right, strict=True)
+        for name in made
+        if one[name] != other[name]
+    ]
+    assert not wrong, "\n".join(wrong[:40])
