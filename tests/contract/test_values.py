@@ -87,3 +87,9 @@ def test_error_of_the_users_own_is_not_taken_for_a_commit_in_doubt(url, stream, 
     with refused(BatchFailed.__name__, "no such rate", "Nothing was written"):
         stream.run(exactly_once(sink)(lambda frame, batch_id: frame.withColumn("id", fail("id"))))
     assert sink.ledger.head("s") is None
+
+
+@pytest.mark.parametrize("path", ["direct", "driver"])
+def test_very_long_text_goes(landed, path):
+    """60 MB: more than a packet of MariaDB's may have, which LOAD DATA does not mind."""
+    assert len(landed("repeat('0123456789', 6000000)", path=path)) == 60_000_000
