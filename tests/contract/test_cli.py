@@ -109,7 +109,7 @@ def test_checkpoint_of_a_delta_table_is_mended_by_a_session(spark, stream, tmp_p
     stream.feed([3])
     stream.run(sink)
     counts = told("verify", "s", "--ledger", f"delta:{path}", "--count")["counts"]
-    assert counts == {"entries": 3, "table": 3, "well": True}
+    assert counts == {"entries": 3, "table": 3, "well": True, "mode": "append", "baseline": 0}
     spark.sql(f"delete from delta.`{path}` where id = 2").collect()
     assert told("verify", "s", "--ledger", f"delta:{path}", "--count", code=1)["counts"]["table"] == 2
     assert [each.seq for each in sink.ledger.entries("s", after=1)] == [2, 3]
