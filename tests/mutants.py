@@ -285,14 +285,14 @@ MUTANTS = [
         "sql/table.py",
         "*self.staged, self.version]",
         "*self.staged]",
-        (f"{ALTERED}::test_wider_column_takes_what_it_can_hold_in_the_next_run -k 'postgres_url and merge-direct'",),
+        (f"{ALTERED}::test_wider_column_takes_what_it_can_hold_in_the_next_run -k 'postgres_url and merge-driver'",),
     ),
     Mutant(
         "order-of-texts",
         "sql/databases/postgres.py",
         'return sa.cast(column, sa.Text).collate("C") if kind == "string" else column',
         "return column",
-        (f"{MERGE}::test_row_that_spark_takes_for_the_greatest_wins -k postgres_url",),
+        (f"{MERGE}::test_texts_are_ordered_as_spark_does_whatever_the_columns_collation -k postgres_url",),
     ),
     Mutant(
         "order-of-decimals",

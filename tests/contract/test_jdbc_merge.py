@@ -105,6 +105,20 @@ def test_row_that_spark_takes_for_the_greatest_wins(stream, url, query, column, 
     assert query("select v from t") == [("right",)]
 
 
+def test_texts_are_ordered_as_spark_does_whatever_the_columns_collation(stream, url, query):
+    if not url.startswith("postgresql"):
+        pytest.skip("PostgreSQL's alone: the tests' server has the collation C")
+    query('create table t (id int primary key, o text collate "und-x-icu", v text)')
+
+    @exactly_once(JdbcSink(url, table="t", stream="s", mode="merge", key="id", order_by="o"))
+    def batch(frame, batch_id):
+        return frame.sparkSession.createDataFrame([(1, "B", "wrong"), (1, "a", "right")], "id int, o string, v string")
+
+    stream.feed([1])
+    stream.run(batch)
+    assert query("select v from t") == [("right",)]
+
+
 @pytest.mark.parametrize("value", ["array(1)", "named_struct('a', 1)", "map(1, 2)"])
 def test_order_that_no_database_has_is_refused(stream, url, value):
     sink = exactly_once(JdbcSink(url, table="t", stream="s", mode="merge", key="id", order_by="o"))
