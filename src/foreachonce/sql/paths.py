@@ -25,7 +25,7 @@ from foreachonce.errors import FrameError, WriteFailed
 from foreachonce.faults import Point, fault
 from foreachonce.spark.frames import Receipt, Task, attempt, exhaust, fetched, few, partitions, peeked, run_tasks
 from foreachonce.sql import stage
-from foreachonce.sql.databases.base import Database, LoadingDatabase
+from foreachonce.sql.databases.base import LoadingDatabase
 from foreachonce.sql.stage import Stage
 from foreachonce.sql.statements import SqlBatch
 from foreachonce.sql.table import ATTEMPT, Rows, TableLoad
@@ -80,17 +80,6 @@ def finish(batch: SqlBatch, steps: Sequence[Step]) -> int:
     return count
 
 
-def unaltered(step: Step, rows: Rows, database: Database) -> Step:
-    """The step, and after it the check that the table is still the one that the frame was compared with."""
-
-    def run(connection: Connection) -> int:
-        count = step(connection)
-        rows.refuse_altered(connection, database)
-        return count
-
-    return run
-
-
 @dataclass(frozen=True)
 class LoadingPath(WritePath):
     """A path by the database's own bulk load. Subclasses say how one load's rows travel."""
@@ -104,7 +93,7 @@ class LoadingPath(WritePath):
             if isinstance(item, Statement):
                 steps.append(partial(item.run, database=self.database))
             else:
-                steps.append(unaltered(self.carry(batch, item, place), item.rows, self.database))
+                steps.append(self.carry(batch, item, place))
         return finish(batch, steps)
 
     @abstractmethod
@@ -159,7 +148,7 @@ class AutoPath(LoadingPath):
         if len(work) != 1 or not isinstance(load := work[0], TableLoad):
             return super().write(batch, work)
         if (step := self._from_driver(batch, load)) is not None:
-            return finish(batch, [unaltered(step, load.rows, self.database)])
+            return finish(batch, [step])
         path = DirectPath if self._is_direct(load.frame) else StagedPath
         return path(self.database).write(batch, work)
 
@@ -202,7 +191,6 @@ def _direct(batch: SqlBatch, database: LoadingDatabase, rows: Rows) -> Task:
                 exhaust(batches)
                 return Receipt(number, 0)
             count = _load(connection, database, rows, batches)
-            rows.refuse_altered(connection, database)
             batch.append_entry(connection, count)
         fault("committed")
         return Receipt(number, count)
@@ -236,7 +224,9 @@ def _load(connection: Connection, database: LoadingDatabase, rows: Rows, batches
         return count
     if rows.target.mode == "overwrite":
         connection.execute(sa.delete(rows.clause))
-    return database.load(connection, rows.clause, rows.columns, watched)
+    count = database.load(connection, rows.clause, rows.columns, watched)
+    rows.refuse_altered(connection, database)
+    return count
 
 
 def _watched(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

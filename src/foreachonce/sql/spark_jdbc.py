@@ -36,7 +36,7 @@ from foreachonce.faults import Point
 from foreachonce.spark.frames import job_error
 from foreachonce.sql.databases.base import SqlType
 from foreachonce.sql.databases.generic import Generic, bounded
-from foreachonce.sql.paths import Step, Work, WritePath, finish, unaltered
+from foreachonce.sql.paths import Step, Work, WritePath, finish
 from foreachonce.sql.stage import insert, names_of, new_name
 from foreachonce.sql.statements import SqlBatch
 from foreachonce.sql.table import ATTEMPT, OP, PARTITION, ROWS, TableLoad, quoted
@@ -170,7 +170,7 @@ class SparkJdbcPath(WritePath):
                     steps.append(partial(item.run, database=self.database))
                 else:
                     self._stage(batch, stages[place])
-                    steps.append(unaltered(partial(stages[place].promote, database=self.database), item.rows, self.database))
+                    steps.append(partial(stages[place].promote, database=self.database))
             return finish(batch, steps)
 
     def clear(self, url: URL, schema: str | None, stream: str) -> None:

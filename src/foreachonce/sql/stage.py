@@ -214,16 +214,21 @@ class Stage:
 
 
 def insert(connection: Connection, database: Database, rows: Rows, source: sa.Select[Any]) -> None:
-    """Bring the rows that ``source`` selects into their table, as its mode says."""
+    """Bring the rows that ``source`` selects into their table, as its mode says.
+
+    Raises:
+        WriteFailed: the table is another than the frame was compared with, or as :func:`merge` and :func:`apply`.
+    """
     mode = rows.target.mode
     if mode == "merge":
-        return merge(connection, database, rows, source)
-    if mode == "changes":
-        return apply(connection, database, rows, source)
-    if mode == "overwrite":
-        connection.execute(sa.delete(rows.clause))
-    connection.execute(sa.insert(rows.clause).from_select(list(rows.columns), source))
-    return None
+        merge(connection, database, rows, source)
+    elif mode == "changes":
+        apply(connection, database, rows, source)
+    else:
+        if mode == "overwrite":
+            connection.execute(sa.delete(rows.clause))
+        connection.execute(sa.insert(rows.clause).from_select(list(rows.columns), source))
+    rows.refuse_altered(connection, database)
 
 
 def open_stage(batch: SqlBatch, database: LoadingDatabase, rows: Rows, place: int) -> Stage:
