@@ -262,7 +262,7 @@ MUTANTS = [
     Mutant(
         "nested-no-utf8",
         "sql/types.py",
-        'return F.when(text.isNull() | is_whole, text).otherwise(refusal.cast("string"))',
+        'return F.when(text.isNull() | is_whole, text).otherwise(refused.cast("string"))',
         "return text",
         (f"{VALUES}::test_text_that_is_no_utf8_is_refused -k 'mariadb_url and struct'",),
     ),
@@ -325,7 +325,7 @@ MUTANTS = [
     Mutant(
         "percent-in-names",
         "sql/databases/copy.py",
-        "names.replace('%%', '%')",
+        "plain(names)",
         "names",
         (f"{NAMES}::test_odd_names_go_through -k 'postgres_url and direct-append'",),
     ),

@@ -18,7 +18,7 @@ from foreachonce.delta.log import LOG
 from foreachonce.delta.target import is_path, shown
 from foreachonce.errors import ConfigurationError, Conflict, ForeachOnceError, FrameError, WriteFailed
 from foreachonce.spark.files import java_class
-from foreachonce.spark.frames import NOTHING_WRITTEN, REFUSAL, backticked, excerpt, job_error
+from foreachonce.spark.frames import backticked, excerpt, job_error, refusal
 from foreachonce.spark.resolve import is_connect
 
 if TYPE_CHECKING:
@@ -139,13 +139,11 @@ def without_empty(frame: DataFrame, columns: Collection[str], where: str) -> Dat
     for field in frame.schema.fields:
         if field.name.lower() in by_lower and isinstance(field.dataType, StringType):
             column = F.col(backticked(field.name))
-            refusal = F.raise_error(
-                F.lit(
-                    f"{REFUSAL}{where}: the partition column {field.name!r} holds '' in this batch, which Delta keeps as "
-                    f"NULL; give such rows another value. {NOTHING_WRITTEN}"
-                )
+            refused = refusal(
+                f"{where}: the partition column {field.name!r} holds '' in this batch, which Delta keeps as NULL; give such "
+                "rows another value."
             )
-            checked = F.when(column == "", refusal.cast(field.dataType)).otherwise(column)
+            checked = F.when(column == "", refused.cast(field.dataType)).otherwise(column)
             frame = frame.withColumn(field.name, checked)
     return frame
 

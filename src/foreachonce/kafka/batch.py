@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from itertools import chain
 from threading import Lock
 from typing import TYPE_CHECKING, Literal, TypeAlias
 from weakref import WeakValueDictionary
@@ -17,7 +16,7 @@ from foreachonce.kafka.history import Part, TopicHistory
 from foreachonce.kafka.producer import TransactionalProducer
 from foreachonce.kafka.rows import PART, send, split
 from foreachonce.kafka.topic import LedgerTopic
-from foreachonce.spark.frames import Receipt, Task, exhaust, fetched, few, run_tasks
+from foreachonce.spark.frames import NOTHING_WRITTEN, Receipt, Task, exhaust, fetched, few, peeked, run_tasks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -215,8 +214,6 @@ def not_held(entry: Entry) -> Conflict:
 
 
 Path = Literal["auto", "driver", "task"]
-# How an error ends that is about a whole batch.
-NOTHING_WRITTEN = " Nothing was written."
 
 
 def write(held: HeldStream, batch: KafkaBatch, frame: DataFrame, path: Path, transactions: int) -> int:
@@ -269,22 +266,21 @@ def _run_tasks(batch: KafkaBatch, frame: DataFrame) -> None:
             f"This one of the batch's {batch.parts} transactions wrote nothing. Others may be committed, and the next start "
             "of the same batch completes it."
         )
-        raise type(error)(f"{str(error).removesuffix(NOTHING_WRITTEN)} {others}") from error
+        raise type(error)(f"{str(error).removesuffix(NOTHING_WRITTEN).rstrip()} {others}") from error
 
 
 def _task(batch: KafkaBatch) -> Task:
     def write_part(batches: Iterable[pa.RecordBatch]) -> Receipt:
-        rest = iter(batches)
-        first = next(rest, None)
+        first, batches = peeked(batches)
         if first is None and batch.parts > 1:
             return Receipt(0, 0)
         part = 0 if first is None or batch.parts == 1 else first.column(PART)[0].as_py()
         producer = batch.producer(part)
         if part in batch.committed(batch.read()):
-            exhaust(rest)
+            exhaust(batches)
             return Receipt(part, 0)
-        rows = rest if first is None else (_check_part(part, rows) for rows in chain((first,), rest))
-        return Receipt(part, batch.commit_part(producer, part, rows).rows)
+        checked = (_check_part(part, rows) for rows in batches)
+        return Receipt(part, batch.commit_part(producer, part, checked).rows)
 
     return write_part
 

@@ -20,7 +20,7 @@ from foreachonce.errors import BatchFailed, CommitInDoubt, ConfigurationError, F
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 # What the driver itself carries: at most so many rows, of frames that Spark takes to be at most so many bytes.
 FEW_ROWS, FEW_BYTES = 10_000, 4_000_000
@@ -218,6 +218,13 @@ def attempt() -> tuple[int, int]:
 
     context = TaskContext.get()
     return (context.taskAttemptId(), context.attemptNumber()) if context is not None else (0, 0)
+
+
+def refusal(text: str) -> Column:
+    """An expression that fails the job with a text, which :func:`job_error` makes a :class:`WriteFailed`."""
+    from pyspark.sql import functions as F
+
+    return F.raise_error(F.lit(f"{REFUSAL}{text} {NOTHING_WRITTEN}"))
 
 
 def backticked(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -221,7 +222,8 @@ def _check_spelling(database: Database, target: SqlTarget, frame: StructType) ->
         if (problem := database.name_problem(name)) is not None:
             raise FrameError(f"table {target}: the name {name!r} {problem}; rename it.")
     if not database.tells_case_apart:
-        twins = [name for name in names if [other.lower() for other in names].count(name.lower()) > 1]
+        times = Counter(name.lower() for name in names)
+        twins = [name for name in names if times[name.lower()] > 1]
         if twins:
             raise FrameError(
                 f"table {target}: the frame's columns {twins} differ in case alone, which the database does not tell apart; "

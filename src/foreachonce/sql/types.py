@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pyspark.sql.types import ArrayType, DataType, DecimalType, MapType, StringType, StructField, StructType
 
 from foreachonce.errors import WriteFailed
-from foreachonce.spark.frames import NOTHING_WRITTEN, REFUSAL, is_text
+from foreachonce.spark.frames import NOTHING_WRITTEN, is_text, refusal
 from foreachonce.sql.databases.base import SqlType
 
 if TYPE_CHECKING:
@@ -133,8 +133,8 @@ class _Json:
         from pyspark.sql import functions as F
 
         is_whole = F.encode(text, "UTF-8") == text.cast("binary")
-        refusal = F.raise_error(F.lit(f"{REFUSAL}column {self.name!r}: {NO_UTF8} {NOTHING_WRITTEN}"))
-        return F.when(text.isNull() | is_whole, text).otherwise(refusal.cast("string"))
+        refused = refusal(f"column {self.name!r}: {NO_UTF8}")
+        return F.when(text.isNull() | is_whole, text).otherwise(refused.cast("string"))
 
 
 def _needs_care(data_type: DataType) -> bool:

@@ -120,7 +120,7 @@ class Database(ABC):
         """
         with self._connect(url, executor=executor) as connection:
             try:
-                with self._begin(connection):
+                with self._begin(connection, executor=executor):
                     yield connection
             except self._errors() as error:
                 raise self._translate(error, url, is_writing=True) from None
@@ -143,7 +143,7 @@ class Database(ABC):
         """The connection as it reads best."""
         return connection
 
-    def _begin(self, connection: Connection) -> AbstractContextManager[object]:
+    def _begin(self, connection: Connection, *, executor: bool) -> AbstractContextManager[object]:
         """Begin a transaction that writes."""
         return connection.begin()
 

@@ -172,12 +172,12 @@ def _uuid(column: pa.Array) -> list[pa.Array]:
     return _lengths_and_values(pa.array(values, pa.binary()), b"")
 
 
-def _from_integers(kind: str | None, bits: int) -> Field | None:
+def _from_integers(kind: str, bits: int) -> Field | None:
     import pyarrow as pa
 
     if kind in _WIDTHS:
         width = _WIDTHS[kind]
-        # For a narrower column use CSV, where the server checks each value.
+        # A narrower column takes them by INSERT, where the server checks each value.
         return None if 8 * width < bits else lambda column: [_sized(_integers(column), f">i{width}", column)]
     if kind == "numeric":
         return lambda column: _numeric(column.cast(pa.decimal128(19, 0)))
@@ -191,7 +191,7 @@ def _integers(column: pa.Array) -> Numbers:
     return _values(column.cast(pa.int64()), "i8")
 
 
-def _to_floats(kind: str | None, bits: int) -> Field | None:
+def _to_floats(kind: str, bits: int) -> Field | None:
     import pyarrow as pa
 
     if kind not in ("float4", "float8") or 8 * int(kind[-1]) < bits:
@@ -199,7 +199,7 @@ def _to_floats(kind: str | None, bits: int) -> Field | None:
     return lambda column: [_sized(_values(column.cast(pa.float64()), "f8"), f">f{kind[-1]}", column)]
 
 
-def _from_others(kind: str | None, column: pa.DataType) -> Field | None:
+def _from_others(kind: str, column: pa.DataType) -> Field | None:
     import pyarrow as pa
 
     if pa.types.is_boolean(column) and kind == "bool":

@@ -85,13 +85,17 @@ def load(connection: Connection, table: TableClause, columns: Sequence[str], bat
     return counted.rows
 
 
+def plain(quoted: str) -> str:
+    """Quoted names for a statement that SQLAlchemy does not send: it doubles percent signs for those that it does."""
+    return quoted.replace("%%", "%")
+
+
 class _Loader:
     def __init__(self, connection: Connection, table: TableClause, columns: Sequence[str], schema: pa.Schema) -> None:
         quote = connection.dialect.identifier_preparer
         names = ", ".join(map(quote.quote_identifier, columns))
-        # SQLAlchemy doubles percent signs for statements with parameters of its own; these have none.
-        self._table = quote.format_table(table).replace("%%", "%")
-        self._name, self._into = table.name, f"{self._table} ({names.replace('%%', '%')})"
+        self._table = plain(quote.format_table(table))
+        self._name, self._into = table.name, f"{self._table} ({plain(names)})"
         driver: Any = connection.connection.driver_connection
         self._driver: psycopg.Connection[Any] = driver
         types = _types(driver, _parameters(driver, self._into, len(columns)))

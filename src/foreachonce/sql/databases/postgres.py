@@ -117,10 +117,11 @@ class Postgres(LoadingDatabase):
         return pooled(url, isolation_level="READ COMMITTED", connect_args=arguments)
 
     @contextmanager
-    def _begin(self, connection: Connection) -> Iterator[None]:
-        """The session may idle amid a transaction as long as Spark computes rows."""
+    def _begin(self, connection: Connection, *, executor: bool) -> Iterator[None]:
+        """An executor's session may idle amid its transaction as long as Spark computes rows; the driver has them."""
         with connection.begin():
-            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+            if executor:
+                connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
             yield
 
     def _for_reading(self, connection: Connection) -> Connection:
@@ -192,6 +193,8 @@ class Postgres(LoadingDatabase):
         self, connection: Connection, table: str, schema: str | None, columns: Sequence[str], key: Sequence[str]
     ) -> None:
         """Refuse a key that takes several of Spark's texts for one, or that ON CONFLICT cannot use."""
+        if not key:
+            return
         place = _place(connection, table, schema)
         for column, kind, is_exact in connection.execute(_KEYS, {"place": place, "key": list(key)}):
             if not is_exact:
@@ -261,7 +264,7 @@ class Postgres(LoadingDatabase):
     def load(
         self, connection: Connection, table: TableClause, columns: Sequence[str], batches: Iterable[pa.RecordBatch]
     ) -> int:
-        """COPY the batches into the table."""
+        """COPY, or INSERT where COPY cannot."""
         return copy.load(connection, table, columns, batches)
 
     def create_stage(self, connection: Connection, name: str, query: str) -> None:
@@ -299,8 +302,8 @@ class _Text(_Unknown, sa.String):
 
 
 def _place(connection: Connection, table: str, schema: str | None) -> str:
-    """The table's quoted name, as a regclass; SQLAlchemy doubles percent signs for statements of its own."""
-    return connection.dialect.identifier_preparer.format_table(sa.table(table, schema=schema)).replace("%%", "%")
+    """The table's quoted name, as a regclass."""
+    return copy.plain(connection.dialect.identifier_preparer.format_table(sa.table(table, schema=schema)))
 
 
 def _is_flat_array(data_type: DataType) -> bool:

@@ -105,7 +105,7 @@ class Sqlite(LoadingDatabase):
         sa.event.listen(engine, "begin", _on_begin)
         return engine
 
-    def _begin(self, connection: Connection) -> AbstractContextManager[object]:
+    def _begin(self, connection: Connection, *, executor: bool) -> AbstractContextManager[object]:
         """The transaction holds the file's write lock from its first statement on; one that only reads takes no lock."""
         return connection.execution_options(foreachonce_writes=True).begin()
 
