@@ -11,9 +11,7 @@ has_java() {
 if has_java; then
     exit 0
 fi
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    apt-get update -q >&2
-    apt-get install -q -y --no-install-recommends openjdk-17-jre-headless >&2
+if sh "$(dirname "$0")/apt.sh" openjdk-17-jre-headless; then
     exit 0
 fi
 echo "Spark needs Java 17 or later, and there is none: install it, for example with" >&2

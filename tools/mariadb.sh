@@ -12,12 +12,7 @@ fi
 if command -v docker >/dev/null && docker info >/dev/null 2>&1; then
     exit 0
 fi
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    # The package would start a server of its own; nobody needs that one.
-    policy=/usr/sbin/policy-rc.d
-    [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy"; chmod +x "$policy"; trap 'rm -f "$policy"' EXIT; }
-    apt-get update -q >&2
-    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends mariadb-server >&2
+if sh "$(dirname "$0")/apt.sh" mariadb-server; then
     exit 0
 fi
 echo "The tests need MariaDB, and there is none: start Docker, set FOREACHONCE_MARIADB_URL, or install it, for example with" >&2
