@@ -117,16 +117,24 @@ def columns(seed: int) -> dict[str, Column]:
 # --- what is to be there ---------------------------------------------------------------------------------------------
 
 
-def as_json(value: Any, data_type: T.DataType) -> Any:
+def each_part(value: Any, data_type: T.DataType, scalar: Callable[[Any, T.DataType], Any]) -> Any:
+    """A value, a frame's or one of JSON, as JSON has it: its scalars as ``scalar`` makes them."""
     if value is None:
         return None
     if isinstance(data_type, T.ArrayType):
-        return [as_json(each, data_type.elementType) for each in value]
+        return [each_part(each, data_type.elementType, scalar) for each in value]
     if isinstance(data_type, T.MapType):
-        return {_key(key, data_type.keyType): as_json(each, data_type.valueType) for key, each in value.items()}
+        return {_key(key, data_type.keyType): each_part(each, data_type.valueType, scalar) for key, each in value.items()}
     if isinstance(data_type, T.StructType):
-        return {each.name: as_json(part, each.dataType) for each, part in zip(data_type.fields, value, strict=True)}
-    return _scalar_as_json(value, data_type)
+        parts = [value[each.name] for each in data_type.fields] if isinstance(value, dict) else value
+        return {
+            each.name: each_part(part, each.dataType, scalar) for each, part in zip(data_type.fields, parts, strict=True)
+        }
+    return scalar(value, data_type)
+
+
+def as_json(value: Any, data_type: T.DataType) -> Any:
+    return each_part(value, data_type, _scalar_as_json)
 
 
 def _scalar_as_json(value: Any, data_type: T.DataType) -> Any:
@@ -140,6 +148,8 @@ def _scalar_as_json(value: Any, data_type: T.DataType) -> Any:
 
 
 def _key(key: Any, data_type: T.DataType) -> str:
+    if isinstance(key, str):
+        return key
     if isinstance(key, bool):
         return str(key).lower()
     return str(key) if isinstance(key, int | Decimal) else str(as_json(key, data_type))
@@ -148,19 +158,6 @@ def _key(key: Any, data_type: T.DataType) -> str:
 def _single(value: Any) -> float:
     """The number that a float of 32 bits holds."""
     return float(struct.unpack("f", struct.pack("f", float(value)))[0])
-
-
-def _numbers(value: Any, data_type: T.DataType) -> Any:
-    """JSON as it was read, with numbers of single floats as such."""
-    if value is None:
-        return None
-    if isinstance(data_type, T.ArrayType):
-        return [_numbers(each, data_type.elementType) for each in value]
-    if isinstance(data_type, T.MapType):
-        return {key: _numbers(each, data_type.valueType) for key, each in value.items()}
-    if isinstance(data_type, T.StructType):
-        return {each.name: _numbers(value[each.name], each.dataType) for each in data_type.fields}
-    return _number(value, data_type) if isinstance(value, Decimal) else value
 
 
 def _number(value: Any, data_type: T.DataType) -> Any:
@@ -178,7 +175,7 @@ def read(value: Any, data_type: T.DataType) -> Any:
         return [read(each, data_type.elementType) for each in value]
     if name_of(data_type) in NESTED:
         found = json.loads(value, parse_float=Decimal, parse_int=Decimal) if isinstance(value, str) else value
-        return _numbers(found, data_type)
+        return each_part(found, data_type, lambda each, kind: _number(each, kind) if isinstance(each, Decimal) else each)
     return _READ.get(name_of(data_type), lambda each: each)(value)
 
 

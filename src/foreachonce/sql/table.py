@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
 from foreachonce.errors import ConfigurationError, FrameError, WriteFailed
-from foreachonce.spark.frames import NOTHING_WRITTEN
+from foreachonce.spark.frames import NOTHING_WRITTEN, backticked
 from foreachonce.sql.databases.base import Database, SqlType
 from foreachonce.sql.types import NESTED, name_of
 
@@ -296,22 +296,22 @@ def _misfit(field: StructField, column: SqlType, connection: Connection) -> str:
     """A column that does not fit, and the cast that would make it fit."""
     kind, there = name_of(field.dataType), _sql_name(column, connection)
     what = f"column {field.name!r} is {there} there and {field.dataType.simpleString()} in the frame"
-    if (
-        isinstance(column, sa.DateTime)
-        and kind in ("timestamp", "timestamp_ntz")
-        and column.timezone == (kind == "timestamp")
-    ):
-        return f"{what}: alter it to microseconds"
-    if isinstance(column, sa.DateTime) and kind == "timestamp":
-        # Spark's own JDBC writer makes such columns, and writes the wall clock of the JVM's zone.
-        return f"{what}: cast(v as timestamp_ntz) writes the wall clock of spark.sql.session.timeZone"
-    if isinstance(column, sa.DateTime) and kind == "timestamp_ntz":
-        return f"{what}: cast(v as timestamp) takes it for the wall clock of spark.sql.session.timeZone"
+    if isinstance(column, sa.DateTime) and kind in ("timestamp", "timestamp_ntz"):
+        return f"{what}: {_moment_advice(field.name, column, kind)}"
     if isinstance(column, sa.CHAR):
         return f"{what}: it pads with blanks, alter it to varchar"
     if isinstance(column, sa.String) and kind not in NESTED:
         return f"{what}: cast it to string"
     return f"{what}: cast the frame's, or alter the table's"
+
+
+def _moment_advice(name: str, column: sa.DateTime, kind: str) -> str:
+    if column.timezone == (kind == "timestamp"):
+        return "alter it to microseconds"
+    if kind == "timestamp":
+        # Spark's own JDBC writer makes such columns, and writes the wall clock of the JVM's zone.
+        return f"cast({backticked(name)} as timestamp_ntz) writes the wall clock of spark.sql.session.timeZone"
+    return f"cast({backticked(name)} as timestamp) takes it for the wall clock of spark.sql.session.timeZone"
 
 
 def _check_key(inspector: sa.Inspector, target: SqlTarget) -> None:
