@@ -202,9 +202,14 @@ def _answers(client: Mapping[str, str]) -> bool:
 def make_topic(
     servers: str, topic: str, partitions: int = 2, settings: Mapping[str, str] = NO_SETTINGS, **client: str
 ) -> None:
-    """Make a topic, and wait until the broker knows it."""
+    """Make a topic that keeps its records unless ``settings`` say otherwise, and wait until the broker knows it.
+
+    A broker deletes by the records' own timestamps, looks every five minutes, and keeps a week: a test's record of a fixed
+    day would sometimes be gone before it is read.
+    """
     admin = AdminClient({"bootstrap.servers": servers, **client})
-    new = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=dict(settings))
+    config = {"retention.ms": "-1", **settings}
+    new = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=config)
     admin.create_topics([new])[topic].result(30)
     while topic not in admin.list_topics(timeout=10).topics:
         time.sleep(0.01)
