@@ -295,6 +295,20 @@ MUTANTS = [
         (f"{MERGE}::test_texts_are_ordered_as_spark_does_whatever_the_columns_collation -k postgres_url",),
     ),
     Mutant(
+        "keys-of-two-scales",
+        "sql/databases/sqlite.py",
+        'if field.name in key and name_of(field.dataType) == "decimal":',
+        "if False:",
+        ("tests/contract/test_jdbc_merge.py::test_equal_decimals_are_one_key_whatever_their_scale -k sqlite_url",),
+    ),
+    Mutant(
+        "hosts-with-their-brackets",
+        "sql/url.py",
+        "names.translate(_NO_BRACKETS)",
+        "names",
+        ("tests/unit/test_url.py",),
+    ),
+    Mutant(
         "order-of-decimals",
         "sql/databases/sqlite.py",
         'return column.collate(_BY_NUMBER) if kind == "decimal" else column',

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -111,3 +113,33 @@ def test_time_out_of_the_server_is_named(postgres_url, stream, query, setting, w
             stream.run(other)
     stream.run(other)
     assert query("select id from t order by id") == [(1,), (2,)]
+
+
+@pytest.mark.parametrize("path", ["direct", "staged", "driver"])
+def test_socket_in_the_file_system(postgres_url, stream, query, path):
+    (folder,) = query("show unix_socket_directories")[0]
+    behind = parse_url(postgres_url)
+    if not folder or not os.path.isdir(folder):
+        pytest.skip("the server has no socket on this machine")
+    sign_on = f"{behind.username}:{behind.password}"
+    address = f"postgresql://{sign_on}@/{behind.database}?host={folder}&port={behind.port}"
+    stream.feed([1])
+    stream.run(JdbcSink(address, table="t", stream="s", path=path))
+    assert query("select id from t") == [(1,)]
+    assert JdbcSink(postgres_url, table="t", stream="s").ledger.streams() == ["s"]
+
+
+@pytest.mark.parametrize("form", [
+    "postgresql://{user}:{password}@[::1]:{port}/{name}",
+    "jdbc:postgresql://[::1]:{port}/{name}?user={user}&password={password}",
+    "jdbc:postgresql://[::1]:1,[::1]:{port}/{name}?user={user}&password={password}",
+])  # fmt: skip
+def test_host_of_ipv6(postgres_url, stream, query, form):
+    behind = parse_url(postgres_url)
+    with socket.socket(socket.AF_INET6) if socket.has_ipv6 else contextlib.nullcontext() as probe:
+        if probe is None or probe.connect_ex(("::1", behind.port or 5432)):
+            pytest.skip("the server does not listen on ::1")
+    address = form.format(user=behind.username, password=behind.password, port=behind.port, name=behind.database)
+    stream.feed([1])
+    stream.run(JdbcSink(address, table="t", stream="s"))
+    assert query("select id from t") == [(1,)]

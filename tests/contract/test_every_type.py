@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from pyspark.sql import types as T
 
-from foreachonce import DeltaSink, JdbcSink, exactly_once
+from foreachonce import DeltaSink, JdbcSink, KafkaSink, exactly_once
 from foreachonce.sql.types import NESTED, name_of
+from tests.servers.kafka import Reader, make_topic
 
 UTC = dt.timezone.utc
 ROWS = 40
@@ -270,3 +271,28 @@ def test_every_value_of_every_type_arrives_in_delta(spark, stream, tmp_path, mod
         if one[name] != other[name]
     ]
     assert not wrong, "\n".join(wrong[:40])
+
+
+@pytest.mark.parametrize("way", ["driver", "task"])
+def test_every_record_of_kafka_is_what_spark_holds(spark, stream, kafka_server, way):
+    """A text that is not UTF-8 is sent as the bytes that Spark holds, as its own writer does."""
+    topic, r = f"values-{way}", random.Random(20261127)
+    make_topic(kafka_server, topic, partitions=1)
+    texts = [*KINDS["string"][1], *(KINDS["string"][2](r) for _ in range(ROWS))]
+    bytes_ = [None, b"", bytes(range(256)), b"\xed\xa0\x80", b"\xff", *(r.randbytes(r.randint(0, 9)) for _ in texts)]
+    rows = [(number, r.choice([None, *texts]), r.choice(bytes_), r.choice(texts), r.choice(bytes_)) for number in range(200)]
+    schema = "n int, key string, value binary, header string, bytes binary"
+
+    @exactly_once(KafkaSink(kafka_server, topic=topic, stream=f"values-{way}", path=way))
+    def batch(frame, batch_id):
+        made = frame.sparkSession.createDataFrame(rows, schema).coalesce(1).sortWithinPartitions("n")
+        header = "array(named_struct('key', concat('h', header), 'value', bytes)) as headers"
+        return made.selectExpr("if(n % 2 = 0, key, cast(value as string)) as key", "value", header)
+
+    stream.feed([1])
+    stream.run(batch)
+    found = [(each.key(), each.value(), each.headers()) for each in Reader(kafka_server).messages(topic)]
+    encoded = [None if key is None else key.encode() for _, key, *_ in rows]
+    assert found == [
+        (encoded[n] if n % 2 == 0 else value, value, [(f"h{header}", part)]) for n, _, value, header, part in rows
+    ]

@@ -146,6 +146,28 @@ def test_key_that_takes_several_texts_for_one_is_refused(stream, url, query, dat
             lambda frame, batch_id: frame.selectExpr("value as id", "value as v")))  # fmt: skip
 
 
+@pytest.mark.parametrize(("first", "second"), [("5,1", "5,2"), ("5,2", "5,0"), ("20,0", "20,1")])
+def test_equal_decimals_are_one_key_whatever_their_scale(stream, url, query, first, second):
+    """Of SQLite, where decimals are text, the second is refused."""
+
+    def rows(kind):
+        return exactly_once(JdbcSink(url, table="t", stream="s", mode="merge", key="k"))(
+            lambda frame, batch_id: frame.selectExpr(f"cast(1 as decimal({kind})) as k", "value as v"))  # fmt: skip
+
+    query("create table t (k numeric(24,2) unique, v text)" if not url.startswith("sqlite") else
+          "create table t (k text unique, v text)")  # fmt: skip
+    stream.feed([1])
+    stream.run(rows(first))
+    stream.feed([2])
+    if url.startswith("sqlite"):
+        with refused("FrameError", "'k'", "two keys", "Cast"):
+            stream.run(rows(second))
+        stream.run(rows(first))
+    else:
+        stream.run(rows(second))
+    assert query("select v from t") == [("value 2",)]
+
+
 def test_key_with_trailing_blanks_meets_no_other(stream, url, query):
     """MariaDB's usual collations ignore them."""
     if not url.startswith("mysql"):

@@ -107,7 +107,10 @@ def _server(binaries: Path, settings: tuple[str, ...]) -> Iterator[str]:
         _run(user, programs / "initdb", "-D", home / "data", "-U", "postgres", "-A", "scram-sha-256", "--no-sync",
              f"--pwfile={home / 'password'}", "-E", "UTF8", "--locale=C")  # fmt: skip
         port = free_port()
-        options = " ".join(f"-c {setting}" for setting in (f"port={port}", f"unix_socket_directories={home}", *settings))
+        options = " ".join(
+            f"-c {setting}"
+            for setting in (f"port={port}", "listen_addresses=127.0.0.1,::1", f"unix_socket_directories={home}", *settings)
+        )
         _run(user, programs / "pg_ctl", "-D", home / "data", "-w", "-l", home / "log", "-o", options, "start")
         try:
             yield f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"

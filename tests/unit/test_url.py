@@ -28,11 +28,11 @@ SECRET = "hunter2"  # in every address below that holds a password
     ("jdbc:postgresql://db/shop?ApplicationName=a&connectTimeout=9",
      "postgresql+psycopg://db/shop?application_name=a&connect_timeout=9"),
     ("postgresql://app@a:5432,b:5433/shop?sslmode=require",
-     "postgresql+psycopg://app@/shop?sslmode=require&host=a:5432&host=b:5433"),
+     "postgresql+psycopg://app@/shop?sslmode=require&host=a%2Cb&port=5432%2C5433"),
     ("jdbc:postgresql://a:5432,b/shop?user=app&targetServerType=primary",
-     "postgresql+psycopg://app@/shop?target_session_attrs=read-write&host=a:5432&host=b"),
+     "postgresql+psycopg://app@/shop?target_session_attrs=read-write&host=a%2Cb&port=5432%2C"),
     ("jdbc:postgresql://[::1]:5432,b/shop?targetServerType=preferSecondary",
-     "postgresql+psycopg:///shop?target_session_attrs=prefer-standby&host=[::1]:5432&host=b"),
+     "postgresql+psycopg:///shop?target_session_attrs=prefer-standby&host=%3A%3A1%2Cb&port=5432%2C"),
     ("mysql://app:hunter2@db:3307/shop?ssl_ca=/ca.pem", "mysql+pymysql://app:hunter2@db:3307/shop?ssl_ca=/ca.pem"),
     ("mariadb://app@db/shop", "mysql+pymysql://app@db/shop"),
     ("mysql+mysqldb://app@db/shop", "mysql+pymysql://app@db/shop"),
@@ -63,8 +63,15 @@ def test_raw_password_with_an_at_is_shown_nowhere(scheme, password):
     assert "psecret" not in str(caught.value)
 
 
-def test_several_hosts_are_shown():
-    assert shown(parse_url("postgresql://app:hunter2@a:5432,b:5433/shop")) == "postgresql://app:***@a:5432,b:5433/shop"
+@pytest.mark.parametrize("hosts", ["a:5432,b:5433", "[::1]:5432,b", "a,b", "a,[fe80::1]:1,c"])
+def test_several_hosts_are_shown(hosts):
+    assert shown(parse_url(f"postgresql://app:hunter2@{hosts}/shop")) == f"postgresql://app:***@{hosts}/shop"
+
+
+@pytest.mark.parametrize("hosts", ["a:x,b", "::1,b", "[::1,b", "a:1:2,b"])
+def test_several_hosts_of_which_one_cannot_be_read_are_refused(hosts):
+    with pytest.raises(ConfigurationError, match="several hosts"):
+        parse_url(f"postgresql://app:hunter2@{hosts}/shop")
 
 
 @pytest.mark.parametrize("value", [

@@ -182,7 +182,7 @@ def columns_of(
     _check_types(connection, database, target, frame, existing)
     if target.is_keyed:
         _check_key(inspector, target)
-    database.check_table(connection, target.table, target.schema, frame.fieldNames(), target.key)
+    database.check_table(connection, target.table, target.schema, frame, target.key)
     return {field.name: existing[field.name]["type"] for field in frame.fields}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import zip_longest
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -51,6 +52,8 @@ _SERVERS = {
 _HOSTS = re.compile(
     r"(?P<scheme>postgres(?:ql)?(?:\+\w+)?://)(?P<user>[^@]*@)?(?P<hosts>[^/?@]*,[^/?@]*)(?P<rest>.*)", re.DOTALL
 )
+_HOST = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>\d*))?")
+_NO_BRACKETS = str.maketrans("", "", "[]")
 # The parameters of MySQL's and MariaDB's Connector/J that only concern Java; foreachonce sets its own sessions up.
 # Source: Connector/J's "Configuration Properties", MariaDB Connector/J's "Optional URL parameters".
 _LEFT_OUT = {
@@ -113,6 +116,7 @@ def parse_url(text: object, *, generic: bool = False) -> URL:
     url = url.set(drivername=DRIVERS[name])
     if name == "sqlite":
         return _of_sqlite(url, generic=generic)
+    url = _several_hosts(url)
     if not is_jdbc:
         return url
     return _from_jdbc(url) if name == "postgresql" else _from_connector(url)
@@ -135,6 +139,19 @@ def _each_host(text: str) -> str:
     hosts = "&".join(f"host={host}" for host in several["hosts"].split(","))
     rest, _, query = several["rest"].partition("?")
     return f"{several['scheme']}{several['user'] or ''}{rest or '/'}?{'&'.join(filter(None, (query, hosts)))}"
+
+
+def _several_hosts(url: URL) -> URL:
+    """``host=a:1&host=[::1]:2`` as libpq takes it, ``host=a,::1&port=1,2``: SQLAlchemy would take an IPv6 host apart."""
+    hosts = url.query.get("host", ())
+    if not isinstance(hosts, tuple) or not hosts:
+        return url
+    parts = [_HOST.fullmatch(host) for host in hosts]
+    if None in parts or "port" in url.query:
+        raise ConfigurationError("url= has several hosts, and one is not HOST, HOST:PORT or [IPV6]:PORT.")
+    found = [part for part in parts if part is not None]
+    names, ports = (",".join(part[of] or "" for part in found) for of in ("host", "port"))
+    return url.update_query_dict({"host": names.translate(_NO_BRACKETS)} | ({"port": ports} if ports.strip(",") else {}))
 
 
 def _unreadable(error: Exception) -> str:
@@ -193,7 +210,9 @@ def _from_jdbc(url: URL) -> URL:
     if str(_one(query.pop("ssl", "false"))).lower() == "true":
         query.setdefault("sslmode", "verify-full")
     schema = query.pop("currentSchema", None)
-    wanted, hosts = _one(query.pop("targetServerType", None)), query.pop("host", None)
+    wanted = _one(query.pop("targetServerType", None))
+    several = {name: value for name, value in query.items() if name in ("host", "port")}
+    query = {name: value for name, value in query.items() if name not in several}
     if wanted is not None and wanted not in _SERVERS:
         raise ConfigurationError(f"url= has a targetServerType= that is none of {', '.join(_SERVERS)}.")
     unknown = sorted(query.keys() - PGJDBC.keys())
@@ -204,7 +223,7 @@ def _from_jdbc(url: URL) -> URL:
         )
     known = {new: query[old] for old, new in PGJDBC.items() if new is not None and old in query}
     known |= {} if wanted is None else {"target_session_attrs": _SERVERS[wanted]}
-    known |= {} if hosts is None else {"host": hosts}
+    known |= several
     if schema is not None:
         known["options"] = f"-csearch_path={schema}"
     return url.set(username=_one(user), password=_one(password), query=known)
@@ -257,10 +276,15 @@ def _one(value: str | tuple[str, ...] | None) -> str | None:
 def shown(url: URL) -> str:
     """The address as messages show it: without password, parameters and driver."""
     plain = url.set(drivername=url.drivername.split("+")[0], query={}).render_as_string(hide_password=True)
-    hosts = url.query.get("host", ())
-    return (
-        re.sub("://[^/]*", lambda match: match[0] + ",".join(hosts), plain, count=1) if isinstance(hosts, tuple) else plain
-    )
+    hosts, ports = str(_one(url.query.get("host")) or "").split(","), str(_one(url.query.get("port")) or "").split(",")
+    if len(hosts) == 1:
+        return plain
+    each = ",".join(_authority(host, port) for host, port in zip_longest(hosts, ports, fillvalue=""))
+    return re.sub("://[^/]*", lambda match: match[0] + each, plain, count=1)
+
+
+def _authority(host: str, port: str) -> str:
+    return (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
 
 
 def scrub(text: str, url: URL) -> str:

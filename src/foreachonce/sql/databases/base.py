@@ -27,7 +27,7 @@ from foreachonce.sql.url import shown
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import Column
-    from pyspark.sql.types import DataType, StructField
+    from pyspark.sql.types import DataType, StructField, StructType
 
 SqlType = TypeEngine[Any]
 Parameters = Mapping[str, object]
@@ -215,7 +215,7 @@ class Database(ABC):
         return column
 
     def check_table(  # noqa: B027 - for most only the columns matter
-        self, connection: Connection, table: str, schema: str | None, columns: Sequence[str], key: Sequence[str]
+        self, connection: Connection, table: str, schema: str | None, frame: StructType, key: Sequence[str]
     ) -> None:
         """Refuse an existing table that cannot keep the promise, whatever its columns' types.
 

@@ -24,7 +24,7 @@ from foreachonce.sql.url import scrub, shown
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import Column
-    from pyspark.sql.types import DataType, StructField
+    from pyspark.sql.types import DataType, StructField, StructType
 
 # Any other may commit by itself, or run what does: CREATE, TRUNCATE, LOCK, CALL, SET, …
 _IN_TRANSACTION = ("insert", "update", "delete", "replace", "select", "with", "do", "values")
@@ -203,10 +203,10 @@ class MariaDb(LoadingDatabase):
         return mysql.VARCHAR(_KEY_LENGTH, collation="utf8mb4_0900_bin" if is_new else None)
 
     def check_table(
-        self, connection: Connection, table: str, schema: str | None, columns: Sequence[str], key: Sequence[str]
+        self, connection: Connection, table: str, schema: str | None, frame: StructType, key: Sequence[str]
     ) -> None:
         """Engine, character sets, collations and indexes; see load_data."""
-        load_data.check_table(connection, table, schema, columns, key)
+        load_data.check_table(connection, table, schema, frame.fieldNames(), key)
 
     def columns(self, connection: Connection, table: str, schema: str | None) -> dict[str, dict[str, Any]]:
         """SQLAlchemy 2 leaves a backtick in a name doubled, as SHOW CREATE TABLE writes it."""

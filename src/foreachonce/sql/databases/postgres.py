@@ -35,7 +35,7 @@ from foreachonce.sql.url import scrub, shown
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import Column
-    from pyspark.sql.types import DataType, StructField
+    from pyspark.sql.types import DataType, StructField, StructType
 
 _VERSION = sa.text("""
     select attname, format_type(atttypid, atttypmod) from pg_catalog.pg_attribute
@@ -190,7 +190,7 @@ class Postgres(LoadingDatabase):
             cursor.execute(str(compiled), compiled.params)
 
     def check_table(
-        self, connection: Connection, table: str, schema: str | None, columns: Sequence[str], key: Sequence[str]
+        self, connection: Connection, table: str, schema: str | None, frame: StructType, key: Sequence[str]
     ) -> None:
         """Refuse a key that takes several of Spark's texts for one, or that ON CONFLICT cannot use."""
         if not key:

@@ -46,7 +46,7 @@ from foreachonce.sql.types import (
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import Column
-    from pyspark.sql.types import DataType, StructField
+    from pyspark.sql.types import DataType, StructField, StructType
 
 _TYPES: dict[str, SqlType] = {
     "tinyint": sa.SmallInteger(),
@@ -150,15 +150,18 @@ class Sqlite(LoadingDatabase):
         return _TYPES.get(name_of(data_type))
 
     def check_table(
-        self, connection: Connection, table: str, schema: str | None, columns: Sequence[str], key: Sequence[str]
+        self, connection: Connection, table: str, schema: str | None, frame: StructType, key: Sequence[str]
     ) -> None:
-        """Refuse a key that is compared by another collation than BINARY: NOCASE takes 'a' and 'A' for one key."""
+        """Refuse a key that is compared otherwise than Spark does: by NOCASE, or decimals as texts of two scales."""
         for column, collation in connection.execute(_COLLATIONS, {"name": table}):
             if column in key and collation.upper() != "BINARY":
                 raise FrameError(
                     f"table {table}: key column {column!r} has the collation {collation.upper()}, which takes texts for "
                     "equal that Spark tells apart, such as 'a' and 'A'; give its unique index the collation BINARY."
                 )
+        for field in frame.fields:
+            if field.name in key and name_of(field.dataType) == "decimal":
+                _check_scale(connection, table, field)
 
     def sortable(self, column: ColumnElement[Any], kind: str) -> ColumnElement[Any]:
         """Decimals are text, which a collation compares as numbers; a column of numbers has no use for it."""
@@ -221,6 +224,22 @@ class Sqlite(LoadingDatabase):
 def _compare_numbers(left: str, right: str) -> int:
     one, other = Decimal(left), Decimal(right)
     return (one > other) - (one < other)
+
+
+def _check_scale(connection: Connection, table: str, field: StructField) -> None:
+    """Decimals are kept as text, and text 1.5 is another key than text 1.50: all of a key have one scale."""
+    scale = digits(field.dataType)[1]
+    key: ColumnElement[Any] = sa.column(field.name)
+    point = sa.func.instr(key, ".")
+    found = sa.case((point == 0, 0), else_=sa.func.length(key) - point)
+    other = sa.select(key).select_from(sa.table(table)).where(sa.func.typeof(key) == "text", found != scale).limit(1)
+    value = connection.execute(other).scalar()
+    if value is not None:
+        raise FrameError(
+            f"table {table}: key column {field.name!r} holds {value!r}, and the frame's decimals have {scale} digits after "
+            "the point: SQLite would take equal numbers for two keys. Cast the frame's column to the scale that the table "
+            "holds, or write the table's keys anew."
+        )
 
 
 def _is_json(column: SqlType, name: str) -> bool:
