@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,12 +13,15 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.expression import Executable
 
 from foreachonce.errors import DuplicateKeys, FrameError, WriteFailed
 from foreachonce.spark.frames import NOTHING_WRITTEN, Receipt
 from foreachonce.sql.databases.base import Database, LoadingDatabase
 from foreachonce.sql.statements import SqlBatch
 from foreachonce.sql.table import ATTEMPT, OP, RANK, Rows, quoted
+
+log = logging.getLogger("foreachonce")
 
 EXAMPLES = 3
 # The usual change streams' names: single letters are Debezium's, where r is a snapshot's row; words with an underscore are
@@ -27,8 +31,8 @@ DELETES = ("d", "delete")
 IGNORED = ("update_preimage",)
 
 
-def merge(connection: Connection, database: Database, rows: Rows, source: sa.Select[Any]) -> None:
-    """Insert or update the rows that ``source`` selects.
+def merge(connection: Connection, database: Database, rows: Rows, source: sa.Select[Any], count: int = 0) -> None:
+    """Insert or update the rows that ``source`` selects, of which there are ``count``.
 
     Raises:
         DuplicateKeys: a key comes more than once, and ``order_by`` does not say which row wins.
@@ -39,11 +43,11 @@ def merge(connection: Connection, database: Database, rows: Rows, source: sa.Sel
     _refuse_blurred_keys(connection, database, rows, winners)
     if not database.finds_duplicate_keys:
         _refuse_duplicates(connection, rows, winners)
-    _upsert(connection, database, rows, winners)
+    _upsert(connection, database, rows, winners, count)
 
 
-def apply(connection: Connection, database: Database, rows: Rows, source: sa.Select[Any]) -> None:
-    """Apply the changes that ``source`` selects, the last one of each key.
+def apply(connection: Connection, database: Database, rows: Rows, source: sa.Select[Any], count: int = 0) -> None:
+    """Apply the changes that ``source`` selects, of which there are ``count``: the last one of each key.
 
     Raises:
         DuplicateKeys: two changes of a key are both the last.
@@ -57,7 +61,7 @@ def apply(connection: Connection, database: Database, rows: Rows, source: sa.Sel
     _refuse_blurred_keys(connection, database, rows, winners)
     _refuse_duplicates(connection, rows, winners)
     _delete(connection, database, rows, _of(rows, winners, DELETES))
-    _upsert(connection, database, rows, _of(rows, winners, UPSERTS))
+    _upsert(connection, database, rows, _of(rows, winners, UPSERTS), count)
 
 
 def _of(rows: Rows, winners: sa.Select[Any], ops: tuple[str, ...]) -> sa.Select[Any]:
@@ -76,11 +80,15 @@ def _delete(connection: Connection, database: Database, rows: Rows, keys: sa.Sel
     connection.execute(sa.delete(table).where(is_deleted))
 
 
-def _upsert(connection: Connection, database: Database, rows: Rows, winners: sa.Select[Any]) -> None:
-    last = winners.subquery("winners")
+def _upsert(connection: Connection, database: Database, rows: Rows, winners: sa.Select[Any], count: int) -> None:
+    last, target = winners.subquery("winners"), rows.target
     # In the order of the keys, as above.
-    ordered = sa.select(*(last.c[name] for name in rows.columns)).order_by(*(last.c[name] for name in rows.target.key))
-    statements = database.upsert(rows.clause, rows.target.key, ordered, skip_unchanged=rows.target.skip_unchanged)
+    ordered = sa.select(*(last.c[name] for name in rows.columns)).order_by(*(last.c[name] for name in target.key))
+    skip = target.skip_unchanged
+    fast = database.merge(connection, rows.clause, target.key, ordered, skip_unchanged=skip, count=count)
+    if fast is not None and _is_done(connection, fast):
+        return
+    statements = database.upsert(rows.clause, target.key, ordered, skip_unchanged=skip)
     if not database.finds_duplicate_keys:
         for statement in statements:
             connection.execute(statement)
@@ -93,6 +101,19 @@ def _upsert(connection: Connection, database: Database, rows: Rows, winners: sa.
         # Where a key came twice the database refused the whole statement; say which key it was.
         _refuse_duplicates(connection, rows, winners)
         raise
+
+
+def _is_done(connection: Connection, statement: Executable) -> bool:
+    """Whether a statement succeeds; where it does not, it has done nothing, and its locks are released."""
+    try:
+        with connection.begin_nested():
+            connection.execute(statement)
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        log.debug("MERGE failed, and INSERT … ON CONFLICT takes its place: %s", type(error.orig).__name__)
+        return False
+    return True
 
 
 def _winners(database: Database, rows: Rows, source: sa.Select[Any], *more: str) -> sa.Select[Any]:
@@ -208,22 +229,28 @@ class Stage:
                 f"the staging table {self.name} holds {staged} rows of this batch where its tasks wrote {expected}; "
                 "the server has restarted. Nothing was written."
             )
-        insert(connection, database, self.rows, sa.select(*(table.c[name] for name in self.rows.staged)).where(accepted))
+        insert(
+            connection,
+            database,
+            self.rows,
+            sa.select(*(table.c[name] for name in self.rows.staged)).where(accepted),
+            expected,
+        )
         database.empty_table(connection, quoted(connection, table))
         return expected
 
 
-def insert(connection: Connection, database: Database, rows: Rows, source: sa.Select[Any]) -> None:
-    """Bring the rows that ``source`` selects into their table, as its mode says.
+def insert(connection: Connection, database: Database, rows: Rows, source: sa.Select[Any], count: int = 0) -> None:
+    """Bring the rows that ``source`` selects, ``count`` of them, into their table, as its mode says.
 
     Raises:
         WriteFailed: the table is another than the frame was compared with, or as :func:`merge` and :func:`apply`.
     """
     mode = rows.target.mode
     if mode == "merge":
-        merge(connection, database, rows, source)
+        merge(connection, database, rows, source, count)
     elif mode == "changes":
-        apply(connection, database, rows, source)
+        apply(connection, database, rows, source, count)
     else:
         if mode == "overwrite":
             connection.execute(sa.delete(rows.clause))

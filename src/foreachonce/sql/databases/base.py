@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql.dml import Update, UpdateBase
-from sqlalchemy.sql.expression import ColumnElement, Select, TableClause, TextClause
+from sqlalchemy.sql.expression import ColumnElement, Executable, Select, TableClause, TextClause
 from sqlalchemy.types import TypeEngine
 
 from foreachonce.errors import ForeachOnceError, SinkUnavailable
@@ -196,6 +196,19 @@ class Database(ABC):
     @abstractmethod
     def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> list[UpdateBase]:
         """Statements that insert ``rows``, or update the rows of the same key; with ``skip_unchanged`` only changed ones."""
+
+    def merge(
+        self,
+        connection: Connection,
+        table: TableClause,
+        key: Sequence[str],
+        rows: Select[Any],
+        *,
+        skip_unchanged: bool,
+        count: int,
+    ) -> Executable | None:
+        """A statement that does it faster for so many rows, and may fail beside other writers; None where there is none."""
+        return None
 
     # --- types and tables --------------------------------------------------------------------------------------------
 

@@ -14,11 +14,11 @@ from sqlalchemy.dialects.postgresql.ranges import AbstractRange
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import UpdateBase
-from sqlalchemy.sql.expression import ColumnElement, Select, TableClause, TextClause
+from sqlalchemy.sql.expression import ColumnElement, Executable, Select, TableClause, TextClause
 
 from foreachonce.errors import CommitInDoubt, Conflict, ForeachOnceError, FrameError, SinkUnavailable, WriteFailed
 from foreachonce.polling import wait_until
-from foreachonce.sql.databases import copy
+from foreachonce.sql.databases import copy, optimistic
 from foreachonce.sql.databases.base import (
     GRACE_SECONDS,
     SEIZE_SECONDS,
@@ -282,6 +282,20 @@ class Postgres(LoadingDatabase):
     def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> list[UpdateBase]:
         """INSERT … SELECT … ON CONFLICT."""
         return on_conflict(pg.insert(table), table, key, rows, skip_unchanged=skip_unchanged)
+
+    def merge(
+        self,
+        connection: Connection,
+        table: TableClause,
+        key: Sequence[str],
+        rows: Select[Any],
+        *,
+        skip_unchanged: bool,
+        count: int,
+    ) -> Executable | None:
+        """MERGE, where it is faster and does the same."""
+        place = _place(connection, table.name, table.schema)
+        return optimistic.merge(connection, place, table, key, rows, skip=skip_unchanged, count=count)
 
 
 class _Unknown(sa.types.UserDefinedType[Any]):
