@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import append, delta, epochs, formats, kafka, ledger, mariadb, memory, merge, replay
+from bench import append, delta, epochs, expensive, formats, kafka, ledger, mariadb, memory, merge, replay, scale
 from bench.place import Bench, session
 from bench.report import PAGE, PLOT, keep, kept, page, plot, show
 from tests.servers.postgres import database, postgres
@@ -18,12 +18,14 @@ WORKS = {
     "formats": formats,
     "merge": merge,
     "epochs": epochs,
+    "expensive": expensive,
     "replay": replay,
     "ledger": ledger,
     "memory": memory,
     "mariadb": mariadb,
     "delta": delta,
     "kafka": kafka,
+    "scale": scale,
 }
 
 
@@ -36,12 +38,16 @@ def main() -> None:
     given = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 140)
     with postgres() as server, database(server) as url:
-        bench = Bench(session(), url)
+        bench, disturbed = Bench(session(), url), []
         for part in given.parts or WORKS:
             found = WORKS[part].measure(bench, given.rounds, console)
-            keep(found if isinstance(found, list) else [found])
+            found = found if isinstance(found, list) else [found]
+            keep(found, console)
+            disturbed += [work for work in found if work.is_disturbed]
     works = kept()
-    show(works, console)
+    show([*works, *disturbed], console)
+    if not works:
+        return
     place = PAGE if given.save else Path("build/bench") / PAGE.name
     place.write_text(page(works))
     plot(works, place.with_suffix(PLOT.suffix))

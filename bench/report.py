@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -30,9 +31,13 @@ time, and Spark, Python and PostgreSQL share the same cores here.
 """
 
 
-def keep(works: Sequence[Work]) -> None:
-    """Remember a part's figures; what fails later does not lose them."""
-    known = {work.title: work for work in (*kept(), *works)}
+def keep(works: Sequence[Work], console: Console) -> None:
+    """Remember a part's figures, unless the machine was busy; what fails later does not lose them."""
+    for work in works:
+        if work.is_disturbed:
+            share = f"{statistics.median(work.load):.0%}"
+            console.print(f"[bold]{work.title}: others used {share} of the cores; these figures are shown, and not kept")
+    known = {work.title: work for work in (*kept(), *(work for work in works if not work.is_disturbed))}
     STORE.write_text(json.dumps([asdict(work) for work in known.values()], indent=1))
 
 

@@ -199,7 +199,7 @@ MUTANTS = [
     Mutant(
         "key-order",
         "sql/stage.py",
-        ".order_by(*(last.c[name] for name in rows.target.key))",
+        ".order_by(*(last.c[name] for name in target.key))",
         "",
         ("tests/contract/test_key_order.py",),
     ),
@@ -219,9 +219,9 @@ MUTANTS = [
     ),
     Mutant(
         "more-than-few",
-        "spark/frames.py",
-        "return batches if sum(batch.num_rows for batch in batches) <= FEW_ROWS else None",
-        "return batches",
+        "spark/gather.py",
+        "if sum(batch.num_rows for batch in batches) > FEW_ROWS:",
+        "if False:",
         ("tests/contract/test_few_rows.py",),
     ),
     Mutant(
@@ -293,6 +293,27 @@ MUTANTS = [
         'return sa.cast(column, sa.Text).collate("C") if kind == "string" else column',
         "return column",
         (f"{MERGE}::test_texts_are_ordered_as_spark_does_whatever_the_columns_collation -k postgres_url",),
+    ),
+    Mutant(
+        "upstream-by-one-task",
+        "spark/gather.py",
+        "alone = tasks == 1 or self.is_cheap",
+        "alone = True",
+        ("tests/unit/test_gather.py",),
+    ),
+    Mutant(
+        "merge-without-its-way-back",
+        "sql/stage.py",
+        "    if fast is not None and _is_done(connection, fast):",
+        "    if fast is not None and connection.execute(fast):",
+        ("tests/contract/test_optimistic_merge.py::test_key_that_another_transaction_inserts_meanwhile_is_updated",),
+    ),
+    Mutant(
+        "merge-whatever-the-table-has",
+        "sql/databases/optimistic.py",
+        'if count < FEWEST_ROWS or not connection.execute(_CAN, {"place": place, "most": count * SHARE}).scalar():',
+        "if count < FEWEST_ROWS:",
+        ("tests/contract/test_optimistic_merge.py::test_where_merge_would_do_otherwise_or_read_too_much_it_is_left_out",),
     ),
     Mutant(
         "keys-of-two-scales",

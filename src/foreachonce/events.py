@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Literal, get_args
@@ -43,6 +44,8 @@ class Event:
             ``"check"``; where no transaction covers it, of ``"commit"``. ``"resolve"`` is shared by the sinks of one batch.
         behind: by Spark's source id, at most how many records the source had beyond the batch's end when Spark planned the
             batch; None where Spark does not tell.
+        path: which way the rows went, where the sink has several: ``"driver"``, ``"one task"``, ``"one task, after a
+            shuffle"`` or ``"many tasks, by a stage"``; None where it has one, or was not reached.
         reason: the decision's text, or the error's class and the first line of its message.
         sink: the sink's description, without secrets.
     """
@@ -58,6 +61,7 @@ class Event:
     behind: Mapping[str, int | None]
     reason: str
     sink: str
+    path: str | None = None
 
     def flat(self) -> dict[str, str | int | float | None]:
         """The event in one level, fit for JSON: ``seconds_commit``, ``behind_0`` and so on."""
@@ -73,7 +77,21 @@ class Event:
             **{f"behind_{source}": records for source, records in self.behind.items()},
             "reason": self.reason,
             "sink": self.sink,
+            "path": self.path,
         }
+
+
+_path: ContextVar[str | None] = ContextVar("path", default=None)
+
+
+def note_path(path: str | None) -> None:
+    """Note which way a batch's rows go, for the event of the batch that this thread writes."""
+    _path.set(path)
+
+
+def noted_path() -> str | None:
+    """The way that was noted."""
+    return _path.get()
 
 
 def outcome_of(error: BaseException) -> Outcome:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from foreachonce import JdbcSink, exactly_once
-from foreachonce.spark import frames
-from foreachonce.sql import paths
+from foreachonce.spark import frames, gather
 from foreachonce.testing.spark import state_store
 
 
@@ -15,11 +14,11 @@ def tasks(monkeypatch):
     """What was carried by tasks."""
     seen = []
 
-    def run_tasks(frame, task):
+    def timed(frame, task):
         seen.append(frame)
-        return frames.run_tasks(frame, task)
+        return frames.timed(frame, task)
 
-    monkeypatch.setattr(paths, "run_tasks", run_tasks)
+    monkeypatch.setattr(gather, "timed", timed)
     return seen
 
 
@@ -44,7 +43,7 @@ def test_few_rows_need_no_task(write, ids, tasks):
 
 
 def test_more_rows_than_spark_thought_are_written_once_by_a_task(write, ids, tasks, monkeypatch):
-    monkeypatch.setattr(frames, "FEW_ROWS", 3)
+    monkeypatch.setattr(gather, "FEW_ROWS", 3)
     write(1, 2, 3)
     assert not tasks
     write(4, 5, 6, 7)
@@ -53,8 +52,8 @@ def test_more_rows_than_spark_thought_are_written_once_by_a_task(write, ids, tas
 
 
 def test_what_spark_takes_for_much_is_not_fetched(write, ids, tasks, monkeypatch):
-    monkeypatch.setattr(frames, "FEW_BYTES", 10)
-    monkeypatch.setattr(frames, "fetched", None)
+    monkeypatch.setattr(gather, "FEW_BYTES", 10)
+    monkeypatch.setattr(gather, "fetched", None)
     write(1, 2)
     assert len(tasks) == 1
     assert ids() == [1, 2]
@@ -63,7 +62,7 @@ def test_what_spark_takes_for_much_is_not_fetched(write, ids, tasks, monkeypatch
 @pytest.mark.parametrize("provider", ["HDFSBackedStateStoreProvider", "RocksDBStateStoreProvider"])
 def test_state_is_kept_where_a_task_computes_the_frame_anew(spark, stream, sqlite_url, monkeypatch, provider):
     """Spark stops computing at the row that is one too many, and then computes all of them, with the same state."""
-    monkeypatch.setattr(frames, "FEW_ROWS", 3)
+    monkeypatch.setattr(gather, "FEW_ROWS", 3)
     sink = JdbcSink(sqlite_url, table="events", stream="s")
     with state_store(spark, provider):
         for batch in (range(30), range(20, 50), range(45, 52)):
@@ -75,7 +74,7 @@ def test_state_is_kept_where_a_task_computes_the_frame_anew(spark, stream, sqlit
 def test_path_decides(write, ids, tasks, monkeypatch):
     write(1, path="direct")
     assert len(tasks) == 1
-    monkeypatch.setattr(frames, "FEW_ROWS", 0)
+    monkeypatch.setattr(gather, "FEW_ROWS", 0)
     write(2, path="driver")
     assert len(tasks) == 1
     assert ids() == [1, 2]

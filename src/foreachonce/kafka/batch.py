@@ -11,12 +11,14 @@ from weakref import WeakValueDictionary
 
 from foreachonce.entry import Entry
 from foreachonce.errors import BatchFailed, CommitInDoubt, Conflict, ForeachOnceError
+from foreachonce.events import note_path
 from foreachonce.faults import Point, fault
 from foreachonce.kafka.history import Part, TopicHistory
 from foreachonce.kafka.producer import TransactionalProducer
 from foreachonce.kafka.rows import PART, send, split
 from foreachonce.kafka.topic import LedgerTopic
-from foreachonce.spark.frames import NOTHING_WRITTEN, Receipt, Task, exhaust, fetched, few, peeked, run_tasks
+from foreachonce.spark.frames import NOTHING_WRITTEN, Receipt, Task, exhaust, fetched, partitions, peeked, run_tasks
+from foreachonce.spark.gather import Gather
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -114,12 +116,14 @@ class HeldStream:
 
     Attributes:
         is_in_doubt: a transaction may still be open or under way.
+        gather: what the run has learned of its batches.
     """
 
     def __init__(self, run_id: str, history: TopicHistory) -> None:
         self.run_id = run_id
         self.history: TopicHistory | None = history
         self.is_in_doubt = False
+        self.gather = Gather()
         self._producer: TransactionalProducer | None = None
 
     def keep(self, producer: TransactionalProducer) -> None:
@@ -228,24 +232,26 @@ def write(held: HeldStream, batch: KafkaBatch, frame: DataFrame, path: Path, tra
 
     def attempt(batch: KafkaBatch, before: TopicHistory) -> TopicHistory:
         unfinished = before.unfinished_at(batch.entry.seq)
-        rows = _rows_for_driver(frame, path, batch.entry.position.records) if unfinished is None else None
+        rows = _rows_for_driver(held.gather, frame, path, batch.entry.position.records) if unfinished is None else None
         if rows is not None:
             return held.commit_rows(batch, rows, before)
         held.release()  # tasks take the transactional ids
-        return _write_parts(replace(batch, parts=transactions if unfinished is None else unfinished.parts), frame)
+        parts = transactions if unfinished is None else unfinished.parts
+        return _write_parts(held.gather, replace(batch, parts=parts), frame)
 
     return held.commit(batch, attempt)
 
 
-def _rows_for_driver(frame: DataFrame, path: Path, records: int | None) -> list[pa.RecordBatch] | None:
+def _rows_for_driver(gather: Gather, frame: DataFrame, path: Path, records: int | None) -> list[pa.RecordBatch] | None:
     if path == "driver":
+        note_path("driver")
         return fetched(frame)
-    return few(frame, records) if path == "auto" else None
+    return gather.few(frame, records) if path == "auto" else None
 
 
-def _write_parts(batch: KafkaBatch, frame: DataFrame) -> TopicHistory:
+def _write_parts(gather: Gather, batch: KafkaBatch, frame: DataFrame) -> TopicHistory:
     """Write by tasks, and return the ledger after it."""
-    _run_tasks(batch, frame)
+    _run_tasks(gather, batch, frame)
     history = batch.read()
     missing = frozenset(range(batch.parts)) - batch.committed(history)
     for part in missing:  # no row has hashed to it
@@ -255,10 +261,11 @@ def _write_parts(batch: KafkaBatch, frame: DataFrame) -> TopicHistory:
     return batch.read() if missing else history
 
 
-def _run_tasks(batch: KafkaBatch, frame: DataFrame) -> None:
+def _run_tasks(gather: Gather, batch: KafkaBatch, frame: DataFrame) -> None:
     if batch.parts == 1:
-        run_tasks(frame.coalesce(1), _task(batch))
+        gather.run(frame, _task(batch), tasks=partitions(frame))
         return
+    note_path(f"{batch.parts} tasks, a transaction each")
     try:
         run_tasks(split(frame, batch.parts), _task(batch))
     except ForeachOnceError as error:

@@ -44,8 +44,9 @@ class KafkaSink(BaseSink["DataFrame"]):
             writes it all the same, and its entry records it.
         heal: let :meth:`start` bring the query's checkpoint to where the ledger says that it has to go on.
         path: ``"driver"`` fetches the rows to the driver, which writes them with a producer that it keeps; ``"task"`` lets
-            tasks write them. ``"auto"`` takes the driver for at most 10,000 rows that Spark estimates at no more than 4 MB,
-            or that come from at most 2,000 records of Kafka.
+            tasks write them: one for a single transaction, and all tasks compute the rows until a batch has shown that they
+            are cheap. ``"auto"`` takes the driver for at most 10,000 rows that Spark estimates at no more than 4 MB, or that
+            come from at most 2,000 records of Kafka.
         checkpoint: the query's ``checkpointLocation``; needed on Spark Connect only.
         client: settings of librdkafka, with ``_`` for each dot of their names, such as ``security_protocol="SASL_SSL"``,
             ``sasl_password=…`` or ``compression_type="zstd"``. Passwords are never shown.

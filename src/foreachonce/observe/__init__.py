@@ -13,7 +13,7 @@ from threading import Lock
 from types import TracebackType
 
 from foreachonce.entry import Entry, Epoch
-from foreachonce.events import Event, Outcome, Stopwatch, outcome_of, reason_of
+from foreachonce.events import Event, Outcome, Stopwatch, note_path, noted_path, outcome_of, reason_of
 
 log = logging.getLogger("foreachonce")
 
@@ -60,6 +60,7 @@ class Report:
         self._is_published = False
 
     def __enter__(self) -> Report:
+        note_path(None)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -108,6 +109,7 @@ class Report:
             behind=self._behind(),
             reason=reason,
             sink=self.sink,
+            path=noted_path(),
         )
 
 

@@ -14,7 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, TypeVar
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from foreachonce.errors import BatchFailed, CommitInDoubt, ConfigurationError, ForeachOnceError, WriteFailed
 
@@ -53,6 +54,23 @@ class Receipt:
     rows: int
 
 
+class Timed(NamedTuple):
+    """What tasks report of a job, and how many seconds they took, of which they waited for rows."""
+
+    receipts: list[Receipt]
+    took: float
+    waited: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """What one task sends to the driver."""
+
+    result: Receipt | ForeachOnceError
+    took: float
+    waited: float
+
+
 Task = Callable[["Iterable[pa.RecordBatch]"], Receipt]
 
 
@@ -82,44 +100,23 @@ def partitions(frame: DataFrame) -> int | None:
     return int(execution.toRdd().getNumPartitions())
 
 
-def few(frame: DataFrame, records: int | None = None) -> list[pa.RecordBatch] | None:
-    """The frame's rows, fetched to the driver, if Spark takes them for few and they are; None otherwise.
-
-    A task in Python costs several times as much as fetching them; see docs/decisions/0009-small-batches.md.
-
-    Args:
-        frame: the batch, or what was made of it.
-        records: at most how many records the batch's sources bring; None where that is not known.
-
-    Raises:
-        ForeachOnceError: as :func:`run_tasks`.
-    """
-    size = _size(frame)
-    if size is None:
-        return None
-    if size <= FEW_BYTES:
-        frame = frame.coalesce(1)
-    elif records is None or records > FEW_RECORDS:
-        return None
-    batches = fetched(frame.limit(FEW_ROWS + 1))
-    return batches if sum(batch.num_rows for batch in batches) <= FEW_ROWS else None
-
-
 def fetched(frame: DataFrame) -> list[pa.RecordBatch]:
     """The frame's rows, all of them, in the driver's memory.
 
     Raises:
         ForeachOnceError: as :func:`run_tasks`.
     """
+    # What toArrow() calls, which then casts each column to its own type: 4 ms. Connect has toArrow() alone, and 3.5 has none.
+    collect = getattr(frame, "_collect_as_arrow", None)
     with _job_errors():
-        batches: list[pa.RecordBatch] = frame.toArrow().to_batches()
+        batches: list[pa.RecordBatch] = frame.toArrow().to_batches() if collect is None else collect()
         return batches
 
 
-def _size(frame: DataFrame) -> int | None:
-    """Spark's estimate of the frame's bytes, for files their size; None where there is no estimate (Connect, 3.5)."""
+def estimate(frame: DataFrame) -> int | None:
+    """Spark's estimate of the frame's bytes, for files their size; None where there is no estimate (Connect)."""
     plan = getattr(frame, "_jdf", None)
-    if plan is None or not hasattr(frame, "toArrow"):
+    if plan is None:
         return None
     # Before the optimizer, which takes as long as all else here and changes nothing of what files are taken for.
     return int(plan.queryExecution().withCachedData().stats().sizeInBytes())
@@ -134,13 +131,20 @@ def run_tasks(frame: DataFrame, task: Task) -> list[Receipt]:
         BatchFailed: Spark could not compute the rows.
         CommitInDoubt: a task or the job was lost; only the ledger shows what it has committed.
     """
+    return timed(frame, task).receipts
+
+
+def timed(frame: DataFrame, task: Task) -> Timed:
+    """The same, with the time that the tasks took and that they waited for rows."""
     with _job_errors():
         reports = frame.mapInArrow(_reporting(task), "report binary").collect()
-    results = [pickle.loads(bytes(report[0])) for report in reports]  # noqa: S301 - written by our own tasks
-    for result in results:
-        if isinstance(result, ForeachOnceError):
-            raise result
-    return results
+    found: list[_Report] = [pickle.loads(bytes(report[0])) for report in reports]  # noqa: S301 - written by our own tasks
+    receipts: list[Receipt] = []
+    for report in found:
+        if isinstance(report.result, ForeachOnceError):
+            raise report.result
+        receipts.append(report.result)
+    return Timed(receipts, sum(report.took for report in found), sum(report.waited for report in found))
 
 
 @contextmanager
@@ -159,15 +163,35 @@ def _reporting(task: Task) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.R
         import pyarrow as pa
 
         result: Receipt | ForeachOnceError
+        start, rows = perf_counter(), _Waiting(_acknowledged(batches))
         try:
-            result = task(_acknowledged(batches))
+            result = task(rows)
         except ForeachOnceError as error:
             # Spark must not repeat a task that the sink refused, and expects its input to be read to the end.
             result = error.with_traceback(None)
             exhaust(batches)
-        yield pa.RecordBatch.from_arrays([pa.array([pickle.dumps(result)], pa.binary())], names=["report"])
+        done = pickle.dumps(_Report(result, perf_counter() - start, rows.waited))
+        yield pa.RecordBatch.from_arrays([pa.array([done], pa.binary())], names=["report"])
 
     return report
+
+
+class _Waiting:
+    """Batches that are passed on once; ``waited`` is how many seconds their reader has waited for them."""
+
+    def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
+        self.waited = 0.0
+        self._batches = iter(batches)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self
+
+    def __next__(self) -> pa.RecordBatch:
+        start = perf_counter()
+        try:
+            return next(self._batches)
+        finally:
+            self.waited += perf_counter() - start
 
 
 def _acknowledged(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

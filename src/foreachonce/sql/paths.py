@@ -6,7 +6,7 @@
 - staged: many tasks write side by side into staging tables; then the driver moves the rows of the attempts that Spark
   accepted into their tables, runs the statements between, and appends the entry, in one transaction. A row has its task's
   attempt id, which keeps the rows of repeated and abandoned attempts out.
-- auto: the driver for few rows, direct for few partitions, else staged.
+- auto: the driver for few rows, direct where few tasks run side by side, else staged.
 - spark_jdbc: Spark's own JDBC writer; see :mod:`foreachonce.sql.spark_jdbc`.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -22,8 +22,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 
 from foreachonce.errors import FrameError, WriteFailed
+from foreachonce.events import note_path
 from foreachonce.faults import Point, fault
-from foreachonce.spark.frames import Receipt, Task, attempt, exhaust, fetched, few, partitions, peeked, run_tasks
+from foreachonce.spark.frames import Receipt, Task, attempt, exhaust, fetched, partitions, peeked, run_tasks
+from foreachonce.spark.gather import Gather, side_by_side
 from foreachonce.sql import stage
 from foreachonce.sql.databases.base import LoadingDatabase
 from foreachonce.sql.stage import Stage
@@ -33,7 +35,6 @@ from foreachonce.sql.transaction import Statement
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import DataFrame
 
 Path = Literal["auto", "driver", "direct", "staged"]
 Work = Sequence[TableLoad | Statement]
@@ -42,9 +43,9 @@ DIRECT_POINTS: tuple[Point, ...] = ("rows-half", "rows-written", "entry-written"
 DRIVER_POINTS: tuple[Point, ...] = ("rows-staged", "rows-half", "rows-written", "entry-written", "committed")
 STAGED_POINTS: tuple[Point, ...] = ("rows-half", "part-staged", "rows-staged", "rows-written", "entry-written", "committed")
 
-# Auto lets one task write what at most this many would have computed: merging their partitions costs less than writing the
-# rows twice, into a stage and from there. See docs/decisions/0002-direct-or-staged.md.
-DIRECT_PARTITIONS = 4
+# Auto lets one task write what at most this many compute side by side: a shuffle costs less than writing rows twice, into
+# a stage and from there. See docs/decisions/0002-direct-or-staged.md.
+DIRECT_TASKS = 4
 
 # A part of the transaction that commits a batch: does its work, and returns how many rows it brought.
 Step = Callable[[Connection], int]
@@ -85,6 +86,7 @@ class LoadingPath(WritePath):
     """A path by the database's own bulk load. Subclasses say how one load's rows travel."""
 
     database: LoadingDatabase
+    gather: Gather = field(default_factory=Gather, compare=False)
 
     def write(self, batch: SqlBatch, work: Work) -> int:
         """Carry every load, then finish in the driver."""
@@ -111,6 +113,7 @@ class DriverPath(LoadingPath):
 
     def carry(self, batch: SqlBatch, load: TableLoad, place: int) -> Step:
         """Fetch the rows."""
+        note_path("driver")
         return self.from_memory(load, fetched(load.frame))
 
     def from_memory(self, load: TableLoad, batches: Sequence[pa.RecordBatch]) -> Step:
@@ -124,8 +127,12 @@ class StagedPath(LoadingPath):
     def carry(self, batch: SqlBatch, load: TableLoad, place: int) -> Step:
         """Stage the rows."""
         target = stage.open_stage(batch, self.database, load.rows, place)
-        frame = load.frame if self.database.is_parallel else load.frame.coalesce(1)
-        receipts = run_tasks(frame, _staging(batch, self.database, target))
+        task = _staging(batch, self.database, target)
+        if self.database.is_parallel:
+            note_path("many tasks, by a stage")
+            receipts = run_tasks(load.frame, task)
+        else:
+            receipts = self.gather.run(load.frame, task, tasks=partitions(load.frame))
         return partial(target.promote, database=self.database, receipts=receipts)
 
 
@@ -136,7 +143,11 @@ class DirectPath(StagedPath):
         """See :class:`WritePath`."""
         if len(work) != 1 or not isinstance(load := work[0], TableLoad):
             return super().write(batch, work)
-        receipts = run_tasks(load.frame.coalesce(1), _direct(batch, self.database, load.rows))
+        return self.write_one(batch, load, partitions(load.frame))
+
+    def write_one(self, batch: SqlBatch, load: TableLoad, tasks: int | None) -> int:
+        """Write a single load, which so many tasks compute."""
+        receipts = self.gather.run(load.frame, _direct(batch, self.database, load.rows), tasks=tasks)
         return sum(receipt.rows for receipt in receipts)
 
 
@@ -149,21 +160,20 @@ class AutoPath(LoadingPath):
             return super().write(batch, work)
         if (step := self._from_driver(batch, load)) is not None:
             return finish(batch, [step])
-        path = DirectPath if self._is_direct(load.frame) else StagedPath
-        return path(self.database).write(batch, work)
+        tasks = partitions(load.frame)
+        at_once = side_by_side(load.frame, tasks)
+        if not self.database.is_parallel or (at_once is not None and at_once <= DIRECT_TASKS):
+            return DirectPath(self.database, self.gather).write_one(batch, load, tasks)
+        return StagedPath(self.database, self.gather).write(batch, work)
 
     def carry(self, batch: SqlBatch, load: TableLoad, place: int) -> Step:
         """Choose for each load of a batch of several steps."""
         step = self._from_driver(batch, load)
-        return StagedPath(self.database).carry(batch, load, place) if step is None else step
+        return StagedPath(self.database, self.gather).carry(batch, load, place) if step is None else step
 
     def _from_driver(self, batch: SqlBatch, load: TableLoad) -> Step | None:
-        batches = few(load.frame, batch.entry.position.records)
+        batches = self.gather.few(load.frame, batch.entry.position.records)
         return None if batches is None else DriverPath(self.database).from_memory(load, batches)
-
-    def _is_direct(self, frame: DataFrame) -> bool:
-        count = partitions(frame) if self.database.is_parallel else 1
-        return count is not None and count <= DIRECT_PARTITIONS
 
 
 PATHS: dict[Path, type[LoadingPath]] = {
@@ -220,7 +230,7 @@ def _load(connection: Connection, database: LoadingDatabase, rows: Rows, batches
     if rows.target.is_keyed:
         temporary = stage.open_temporary(connection, database, rows)
         count = database.load(connection, temporary, rows.staged, watched)
-        stage.insert(connection, database, rows, sa.select(*temporary.c))
+        stage.insert(connection, database, rows, sa.select(*temporary.c), count)
         return count
     if rows.target.mode == "overwrite":
         connection.execute(sa.delete(rows.clause))

@@ -58,10 +58,11 @@ class JdbcSink(TransactionSink["Work"]):
             writes it all the same, and its entry records it.
         heal: let :meth:`start` repair the query's checkpoint by the ledger first.
         path: ``"driver"``: the rows come to the driver's memory, which writes them; ``"direct"``: one task writes the batch
-            in one transaction; ``"staged"``: tasks write side by side into a staging table, then one statement moves the
-            rows. ``"auto"`` takes the driver for at most 10,000 rows, if Spark estimates at most 4 MB or Kafka brought at
-            most 2,000 records; else it chooses by the number of partitions, and stages where Spark does not tell it
-            (Connect, a shuffle under adaptive execution). SQLite takes no ``"staged"``.
+            in one transaction, and all tasks compute it until a batch has shown that it is cheap; ``"staged"``: tasks write
+            side by side into a staging table, then one statement moves the rows. ``"auto"`` takes the driver for at most
+            10,000 rows, if Spark estimates at most 4 MB or Kafka brought at most 2,000 records; else direct where at most 4
+            tasks run side by side (partitions, or cores if they are fewer), and staged where more do or Spark does not tell
+            it (Connect). SQLite takes no ``"staged"``.
         checkpoint: the query's ``checkpointLocation``; needed on Spark Connect only.
         spark_jdbc: for a database that the library has no code of its own for: the options of Spark's JDBC writer, such as
             ``url``, ``driver``, ``user`` and ``password``. That writer brings the rows, portable statements do the rest.

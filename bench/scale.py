@@ -1,0 +1,210 @@
+"""How cost grows with the work: rows, partitions, columns, a ledger's length, streams of one driver, and other ledgers.
+
+Each figure is a driver of its own; where memory is looked at it runs on a local cluster, so that the executor is another
+process. The exponent compares a line with the one above it: 1 grows as the work does, 0 does not grow.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from bench.ledger import FILL
+from bench.place import Bench, session
+from foreachonce import JdbcSink, exactly_once, observe
+
+CLUSTER = "local-cluster[1,2,2048]"
+SECONDS_BETWEEN_LOOKS = 0.05
+PAGE = Path("build/bench/scale.md")
+# By axis: what grows, and what each size is measured as.
+ROWS = (100_000, 1_000_000, 10_000_000, 30_000_000)
+PARTITIONS = (1, 2, 4, 8, 32, 200)
+COLUMNS = (10, 100, 1_590)
+ENTRIES = (10, 10_000, 1_000_000)
+STREAMS = (1, 10, 100)
+# All streams of a driver together: epochs a second, and how many of them are measured.
+LOAD, EPOCHS = 2.5, 100
+
+
+@dataclass(frozen=True)
+class Case:
+    """One figure of an axis.
+
+    Args:
+        axis: what grows.
+        size: how far.
+        rows, partitions, columns: of the batch.
+        batches: how many; the last is measured.
+        streams: how many queries there are in the driver.
+        master: where Spark runs.
+    """
+
+    axis: str
+    size: int
+    rows: int = 1_000
+    partitions: int = 2
+    columns: int = 10
+    batches: int = 2
+    streams: int = 1
+    master: str = CLUSTER
+
+
+def cases() -> Iterator[Case]:
+    """All figures, axis by axis."""
+    yield from (Case("rows", size, rows=size, batches=1) for size in ROWS)
+    yield from (Case("partitions", size, rows=1_000_000, partitions=size) for size in PARTITIONS)
+    yield from (Case("columns", size, rows=10_000, columns=size) for size in COLUMNS)
+    yield from (Case("entries of the ledger", size, batches=EPOCHS, master="local[2]") for size in ENTRIES)
+    yield from (Case("streams of the driver", size, streams=size, master="local[2]") for size in STREAMS)
+
+
+def measure(bench: Bench, rounds: int, console: Console) -> list[Any]:
+    """Measure every case in a new driver, and print one table."""
+    table = Table("axis", "size", "seconds", "exponent", "driver MB", "worker MB", "WAL MB", title="cost as work grows")
+    lines, before = [], None
+    for case in cases():
+        found = _measured(bench, case, min(rounds, 3))
+        same_axis = before is not None and before[0].axis == case.axis
+        growth = _exponent(before[0].size, case.size, before[1]["seconds"], found["seconds"]) if same_axis else ""
+        cells = [case.axis, f"{case.size:,}", f"{found['seconds']:.3g}", growth]
+        cells += [f"{found[name]:.0f}" if found[name] else "" for name in ("driver", "worker", "wal")]
+        console.print(" | ".join(cells), highlight=False)
+        table.add_row(*cells)
+        lines.append(f"| {' | '.join(cells)} |")
+        before = case, found
+    console.print(table)
+    PAGE.write_text(
+        "| axis | size | seconds | exponent | driver MB | worker MB | WAL MB |\n|---|--:|--:|--:|--:|--:|--:|\n"
+        + "\n".join(lines)
+    )
+    return []
+
+
+def _exponent(size: int, larger: int, took: float, longer: float) -> str:
+    return f"{math.log(longer / took) / math.log(larger / size):.2f}"
+
+
+def _measured(bench: Bench, case: Case, rounds: int) -> Mapping[str, float]:
+    """The medians of the rounds; a large case is measured once."""
+    found = [_once(bench, case) for _ in range(1 if case.rows * case.columns > 20_000_000 or case.streams > 1 else rounds)]
+    return {name: median(each[name] for each in found) for name in found[0]}
+
+
+def _once(bench: Bench, case: Case) -> Mapping[str, float]:
+    bench.sql("drop schema public cascade", "create schema public")
+    if case.axis.startswith("entries"):
+        JdbcSink(bench.url, table="t", stream="s").ledger.streams()
+        bench.sql(FILL.format(schema="public", count=case.size).replace("'s', n", "'other', n"))
+        bench.sql("vacuum analyze foreachonce_ledger")
+    start = str(bench.sql("select pg_current_wal_lsn()"))
+    command = [sys.executable, "-m", "bench.scale", bench.url, json.dumps(asdict(case))]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    written = float(str(bench.sql(f"select pg_current_wal_lsn() - '{start}'::pg_lsn"))) / 1e6
+    return {**json.loads(done.stdout.splitlines()[-1]), "wal": written}
+
+
+# --- in the driver of a case -----------------------------------------------------------------------------------------
+
+
+def _drive(url: str, case: Case) -> Mapping[str, float]:
+    spark = session(case.master)
+    took: dict[str, list[float]] = {}
+    observe.only(lambda event: took.setdefault(event.stream, []).append(event.seconds["total"]))
+    with _memory(case) as memory:
+        (_many if case.streams > 1 or case.axis.startswith("streams") else _one)(spark, url, case)
+    spark.stop()
+    every = [
+        seconds for each in took.values() for seconds in (each[1:] if case.streams > 1 or case.batches > 2 else each[-1:])
+    ]
+    return {"seconds": median(every), **memory()}
+
+
+def _function(url: str, case: Case, stream: str) -> Any:
+    @exactly_once(JdbcSink(url, table=f"t_{stream}", stream=stream))
+    def batch(frame: Any, batch_id: int) -> Any:
+        numbers = frame.sparkSession.range(0, case.rows, 1, case.partitions)
+        return numbers.selectExpr(
+            "id", *(f"concat('value {number} of ', id) as c{number}" for number in range(case.columns - 1))
+        )
+
+    return batch
+
+
+def _one(spark: Any, url: str, case: Case) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "source")
+        source.mkdir()
+        for number in range(case.batches):
+            (source / f"{number}.txt").write_text("x")
+        writer = spark.readStream.option("maxFilesPerTrigger", 1).text(str(source)).writeStream
+        query = writer.foreachBatch(_function(url, case, "s")).option("checkpointLocation", f"{folder}/c")
+        query.trigger(availableNow=True).start().awaitTermination()
+
+
+def _many(spark: Any, url: str, case: Case) -> None:
+    """All streams together write ``LOAD`` epochs a second, each in its turn."""
+    every = case.streams / LOAD
+    with tempfile.TemporaryDirectory() as folder:
+        queries = []
+        for number in range(case.streams):
+            rows = spark.readStream.format("rate").option("rowsPerSecond", 1).load()
+            writer = rows.writeStream.foreachBatch(_function(url, case, f"s{number}"))
+            writer = writer.option("checkpointLocation", f"{folder}/{number}").trigger(processingTime=f"{every} seconds")
+            queries.append(writer.start())
+            time.sleep(1 / LOAD)
+        time.sleep(max(0.0, (EPOCHS - case.streams) / LOAD) + 2 * every)
+        for query in queries:
+            query.stop()
+
+
+class _memory:  # noqa: N801 - a context
+    """The most that the driver, and its workers, hold meanwhile, in MB."""
+
+    def __init__(self, case: Case) -> None:
+        self.driver, self.worker, self._is_over = 0.0, 0.0, threading.Event()
+        self._case, self._thread = case, threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Callable[[], Mapping[str, float]]:
+        self._thread.start()
+        return lambda: {"driver": self.driver, "worker": self.worker}
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        python = psutil.Process()
+        jvm = next(child for child in python.children(recursive=True) if "java" in child.name())
+        while not self._is_over.wait(SECONDS_BETWEEN_LOOKS):
+            self.driver = max(self.driver, _resident([python, jvm]))
+            if self._case.master == CLUSTER:
+                others = [each for each in jvm.children(recursive=True)]
+                self.worker = max(self.worker, _resident(others))
+
+
+def _resident(processes: list[psutil.Process]) -> float:
+    total = 0.0
+    for process in processes:
+        try:
+            total += process.memory_info().rss / 1e6
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+if __name__ == "__main__":
+    print(json.dumps(_drive(sys.argv[1], Case(**json.loads(sys.argv[2])))))
