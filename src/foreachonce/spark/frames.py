@@ -106,7 +106,7 @@ def fetched(frame: DataFrame) -> list[pa.RecordBatch]:
     Raises:
         ForeachOnceError: as :func:`run_tasks`.
     """
-    # What toArrow() calls, which then casts each column to its own type: 4 ms. Connect has toArrow() alone, and 3.5 has none.
+    # What toArrow() calls, and then casts each column to its own type, in 4 ms. Connect has toArrow() alone, 3.5 has none.
     collect = getattr(frame, "_collect_as_arrow", None)
     with _job_errors():
         batches: list[pa.RecordBatch] = frame.toArrow().to_batches() if collect is None else collect()
