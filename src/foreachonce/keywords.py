@@ -19,6 +19,8 @@ def texts(**values: str | None) -> None:
     for keyword, value in values.items():
         if value is not None and (not isinstance(value, str) or not value.strip()):
             raise ConfigurationError(f"{keyword}={value!r} must be a text of at least one character.")
+        if value is not None and "\0" in value:
+            raise ConfigurationError(f"{keyword}={value!r} has a NUL character, which no database and no topic can name.")
 
 
 def flags(**values: bool) -> None:

@@ -43,6 +43,8 @@ REFUSED = {
         "'value' is pair",
     ),
     "char": (["create table t (id bigint, value char(9))"], "alter it to varchar"),
+    "a name, which is cut": (["create table t (id bigint, value name)"], "'value' is name"),
+    "one byte": (['create table t (id bigint, value "char")'], "'value' is \"char\""),
     "two columns": (["create table t (id int, value char(9))"], "'id' is INTEGER there"),
 }
 

@@ -58,9 +58,27 @@ def test_address_is_understood(text, expected):
 @pytest.mark.parametrize("password", ["to@psecret/word?x", "a@b", "p@ss#1", "@", "x@y@z"])
 @pytest.mark.parametrize("scheme", ["postgresql://", "mysql://", "jdbc:postgresql://", "jdbc:mariadb://"])
 def test_raw_password_with_an_at_is_shown_nowhere(scheme, password):
-    with pytest.raises(ConfigurationError, match="second @") as caught:
+    with pytest.raises(ConfigurationError, match="not the one before its host") as caught:
         parse_url(f"{scheme}app:{password}@db.example/shop")
     assert "psecret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", [
+    "jdbc:postgresql://127.0.0.1:1/shop?user=app&password=abc@psecret",
+    "postgresql://db:5432/shop?user=app&password=abc@psecret",
+    "jdbc:mariadb://db:3306/shop?user=app&password=abc@psecret",
+    "postgresql://db:5432?password=abc@psecret",
+])  # fmt: skip
+def test_parameter_with_an_at_is_not_taken_for_a_host(address):
+    with pytest.raises(ConfigurationError, match="%40") as caught:
+        parse_url(address)
+    assert "psecret" not in str(caught.value)
+
+
+def test_at_in_a_parameter_without_a_port_belongs_to_the_parameter():
+    url = parse_url("jdbc:postgresql://db/shop?user=app&password=abc@psecret")
+    assert (url.host, url.password) == ("db", "abc@psecret")
+    assert "psecret" not in shown(url)
 
 
 @pytest.mark.parametrize("hosts", ["a:5432,b:5433", "[::1]:5432,b", "a,b", "a,[fe80::1]:1,c"])

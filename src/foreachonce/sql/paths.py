@@ -216,7 +216,7 @@ def _staging(batch: SqlBatch, database: LoadingDatabase, target: Stage) -> Task:
         first, tagged = peeked(_tagged(_watched(batches), number))
         if first is None:
             return Receipt(number, 0)
-        with batch.writing(executor=True) as connection:
+        with batch.writing(executor=True) as connection, stage.named(target.rows, target.name):
             count = database.load(connection, target.table, target.columns, tagged)
         fault("part-staged")
         return Receipt(number, count)
@@ -229,11 +229,12 @@ def _load(connection: Connection, database: LoadingDatabase, rows: Rows, batches
     watched = _watched(batches)
     if rows.target.is_keyed:
         temporary = stage.open_temporary(connection, database, rows)
-        count = database.load(connection, temporary, rows.staged, watched)
+        with stage.named(rows, temporary.name):
+            count = database.load(connection, temporary, rows.staged, watched)
         stage.insert(connection, database, rows, sa.select(*temporary.c), count)
         return count
     if rows.target.mode == "overwrite":
-        connection.execute(sa.delete(rows.clause))
+        stage.empty(connection, rows)
     count = database.load(connection, rows.clause, rows.columns, watched)
     rows.refuse_altered(connection, database)
     return count

@@ -14,10 +14,11 @@ from foreachonce.spark.frames import backticked
 from foreachonce.spark.resolve import Resolved, refuse_streaming
 from foreachonce.sql.databases.base import LoadingDatabase, SqlType
 from foreachonce.sql.databases.generic import Generic
+from foreachonce.sql.incoming import check_frame
 from foreachonce.sql.ledger import SqlLedger
 from foreachonce.sql.paths import PATHS, Path, Work, WritePath
 from foreachonce.sql.spark_jdbc import SparkJdbc, SparkJdbcPath
-from foreachonce.sql.table import Mode, Rows, SqlTarget, TableLoad, check_target, columns_of
+from foreachonce.sql.table import Mode, Rows, SqlTarget, TableLoad, check_target, columns_of, without_op
 from foreachonce.sql.transaction import Transaction
 from foreachonce.sql.types import name_of
 from foreachonce.sql.url import shown
@@ -199,13 +200,16 @@ class JdbcSink(TransactionSink["Work"]):
         from pyspark.sql import functions as F
 
         database, any_column = self.ledger.database, F.lit(None)
+        check_frame(target, schema, database)
         with database.writing(self.ledger.url) as connection:
-            columns = columns_of(connection, database, target, schema, create=create)
+            columns = columns_of(connection, database, target, without_op(target, schema), create=create)
             version = database.version(connection, target.table, target.schema, tuple(columns))
+            may_lose = database.may_lose_rows(connection, target.table, target.schema)
         is_plain = target.op is None and all(
             database.prepare_column(any_column, schema[name], column) is any_column for name, column in columns.items()
         )
-        rows = Rows(target, tuple(columns), tuple(name_of(schema[name].dataType) for name in columns), version)
+        kinds = tuple(name_of(schema[name].dataType) for name in columns)
+        rows = Rows(target, tuple(columns), kinds, version, may_lose)
         names = tuple(f"c{place}" for place in range(len(rows.staged)))
         return _Table(rows, tuple(columns.values()), names, is_plain)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -18,6 +19,7 @@ from sqlalchemy.sql.expression import Executable
 from foreachonce.errors import DuplicateKeys, FrameError, WriteFailed
 from foreachonce.spark.frames import NOTHING_WRITTEN, Receipt
 from foreachonce.sql.databases.base import Database, LoadingDatabase
+from foreachonce.sql.guard import refuse_fewer, refuse_left, refuse_lost
 from foreachonce.sql.statements import SqlBatch
 from foreachonce.sql.table import ATTEMPT, OP, RANK, Rows, quoted
 
@@ -78,6 +80,8 @@ def _delete(connection: Connection, database: Database, rows: Rows, keys: sa.Sel
         locked = sa.select(*key).where(is_deleted).order_by(*key).with_for_update(of=table).subquery("locked")
         connection.execute(sa.select(sa.func.count()).select_from(locked))
     connection.execute(sa.delete(table).where(is_deleted))
+    if rows.may_lose:
+        refuse_left(connection, table, is_deleted)
 
 
 def _upsert(connection: Connection, database: Database, rows: Rows, winners: sa.Select[Any], count: int) -> None:
@@ -88,19 +92,30 @@ def _upsert(connection: Connection, database: Database, rows: Rows, winners: sa.
     fast = database.merge(connection, rows.clause, target.key, ordered, skip_unchanged=skip, count=count)
     if fast is not None and _is_done(connection, fast):
         return
-    statements = database.upsert(rows.clause, target.key, ordered, skip_unchanged=skip)
+    taken = _insert_or_update(connection, database, rows, winners, ordered)
+    if rows.may_lose:
+        refuse_lost(connection, rows.clause, target.key, winners, -1 if skip else taken)
+
+
+def _insert_or_update(
+    connection: Connection, database: Database, rows: Rows, winners: sa.Select[Any], ordered: sa.Select[Any]
+) -> int:
+    """Carry the database's own statements out, and return how many rows they say they took."""
+    statements = database.upsert(rows.clause, rows.target.key, ordered, skip_unchanged=rows.target.skip_unchanged)
     if not database.finds_duplicate_keys:
-        for statement in statements:
-            connection.execute(statement)
-        return
+        return sum(_taken(connection, statement) for statement in statements)
     try:
         with connection.begin_nested():
-            for statement in statements:
-                connection.execute(statement)
+            return sum(_taken(connection, statement) for statement in statements)
     except DBAPIError:
         # Where a key came twice the database refused the whole statement; say which key it was.
         _refuse_duplicates(connection, rows, winners)
         raise
+
+
+def _taken(connection: Connection, statement: Executable) -> int:
+    """Carry an INSERT out, and return how many rows the database says it took."""
+    return int(connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount)
 
 
 def _is_done(connection: Connection, statement: Executable) -> bool:
@@ -253,9 +268,32 @@ def insert(connection: Connection, database: Database, rows: Rows, source: sa.Se
         apply(connection, database, rows, source, count)
     else:
         if mode == "overwrite":
-            connection.execute(sa.delete(rows.clause))
-        connection.execute(sa.insert(rows.clause).from_select(list(rows.columns), source))
+            empty(connection, rows)
+        statement = sa.insert(rows.clause).prefix_with("OR ABORT", dialect="sqlite")
+        taken = _taken(connection, statement.from_select(list(rows.columns), source))
+        if rows.may_lose:
+            refuse_fewer(rows.target, taken, count)
     rows.refuse_altered(connection, database)
+
+
+@contextmanager
+def named(rows: Rows, stage: str) -> Iterator[None]:
+    """Let an error name the user's table instead of the stage, which nobody has heard of."""
+    try:
+        yield
+    except (FrameError, WriteFailed) as error:
+        raise type(error)(str(error).replace(stage, str(rows.target))) from None
+
+
+def empty(connection: Connection, rows: Rows) -> None:
+    """Delete all rows of a table that is overwritten.
+
+    Raises:
+        WriteFailed: a row is still there.
+    """
+    connection.execute(sa.delete(rows.clause))
+    if rows.may_lose:
+        refuse_left(connection, rows.clause)
 
 
 def open_stage(batch: SqlBatch, database: LoadingDatabase, rows: Rows, place: int) -> Stage:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +9,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.engine import Connection
 
 from foreachonce.errors import ConfigurationError, FrameError, WriteFailed
@@ -26,9 +25,6 @@ Mode = Literal["append", "merge", "overwrite", "changes"]
 # What rows have beside their own columns on their way: the kind of change, the rank among rows of a key, the attempt of the
 # task that staged them, and, where Spark's JDBC writer stages, the partition and the number of rows.
 OP, RANK, ATTEMPT, PARTITION, ROWS = (f"foreachonce_{name}" for name in ("op", "rank", "attempt", "partition", "rows"))
-# Spark's types whose order no database shares, or that have none.
-UNORDERED = (*NESTED, "interval", "void")
-OWN_NAMES = frozenset({OP, RANK, ATTEMPT, PARTITION, ROWS})
 
 
 @dataclass(frozen=True)
@@ -70,12 +66,14 @@ class Rows:
         columns: the frame's columns, in order.
         kinds: Spark's short name for each column's type, such as ``decimal``.
         version: what the table's columns were when the frame was compared with them; see :meth:`Database.version`.
+        may_lose: whether a trigger or a rule of the table could leave rows out without an error.
     """
 
     target: SqlTarget
     columns: tuple[str, ...]
     kinds: tuple[str, ...] = ()
     version: str = ""
+    may_lose: bool = False
 
     def kind(self, column: str) -> str:
         """Spark's short name for a column's type."""
@@ -162,15 +160,11 @@ def _check_key_keywords(target: SqlTarget) -> None:
 def columns_of(
     connection: Connection, database: Database, target: SqlTarget, frame: StructType, *, create: bool
 ) -> dict[str, SqlType]:
-    """Check the frame against the table, and return the table's types for the frame's columns.
+    """Check the frame, without its ``op``, against the table, and return the table's types for the frame's columns.
 
     Raises:
         FrameError: naming the table, the column, what was found and what to do.
     """
-    _check_frame(target, frame)
-    _check_order(target, frame, database)
-    frame = _without_op(target, frame)
-    _check_spelling(database, target, frame)
     inspector = sa.inspect(connection)
     if not inspector.has_table(target.table, schema=target.schema):
         if not create:
@@ -186,62 +180,8 @@ def columns_of(
     return {field.name: existing[field.name]["type"] for field in frame.fields}
 
 
-def _check_frame(target: SqlTarget, frame: StructType) -> None:
-    names = [field.name for field in frame.fields]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or not names:
-        what = f"has column {twice[0]!r} more than once" if twice else "has no columns"
-        raise FrameError(f"table {target}: the frame {what}; name each column once with select or withColumnRenamed.")
-    _refuse_own_names(target, names)
-    op = (target.op,) if target.op else ()
-    for keyword, wanted in (("key", target.key), ("order_by", target.order_by), ("op", op)):
-        for name in wanted:
-            if name not in names:
-                raise FrameError(f"table {target}: {keyword}= names {name!r}, which the frame lacks; it has {_list(names)}.")
-
-
-def _check_order(target: SqlTarget, frame: StructType, database: Database) -> None:
-    for name in target.order_by:
-        kind = name_of(frame[name].dataType)
-        if kind in UNORDERED or kind in database.unordered:
-            raise FrameError(
-                f"table {target}: order_by= names {name!r}, {frame[name].dataType.simpleString()}, which the database does "
-                "not order as Spark does; order by a number, a date or a timestamp."
-            )
-
-
-def _check_spelling(database: Database, target: SqlTarget, frame: StructType) -> None:
-    """Refuse names that the database would cut, refuse or take for one."""
-    names = frame.fieldNames()
-    if database.most_columns is not None and len(names) > database.most_columns:
-        raise FrameError(
-            f"table {target}: the frame has {len(names):,} columns, and at most {database.most_columns:,} reach the "
-            "database, where the rows need some more on their way; gather columns into a struct, or split the frame."
-        )
-    for name in (target.table, *names):
-        if (problem := database.name_problem(name)) is not None:
-            raise FrameError(f"table {target}: the name {name!r} {problem}; rename it.")
-    if not database.tells_case_apart:
-        times = Counter(name.lower() for name in names)
-        twins = [name for name in names if times[name.lower()] > 1]
-        if twins:
-            raise FrameError(
-                f"table {target}: the frame's columns {twins} differ in case alone, which the database does not tell apart; "
-                "rename one."
-            )
-
-
-def _refuse_own_names(target: SqlTarget, names: Sequence[str]) -> None:
-    """Databases differ in whether case counts, so here it does not."""
-    taken = [name for name in names if name.lower() in OWN_NAMES]
-    if taken:
-        raise FrameError(
-            f"table {target}: the frame's column {taken[0]!r} has a name that the library gives to a column of its own "
-            f"on the way of the rows; rename it with withColumnRenamed. Such names are {_list(sorted(OWN_NAMES))}."
-        )
-
-
-def _without_op(target: SqlTarget, frame: StructType) -> StructType:
+def without_op(target: SqlTarget, frame: StructType) -> StructType:
+    """The frame's columns that the table has too."""
     return type(frame)([field for field in frame.fields if field.name != target.op])
 
 
@@ -306,6 +246,8 @@ def _misfit(field: StructField, column: SqlType, connection: Connection) -> str:
 
 
 def _moment_advice(name: str, column: sa.DateTime, kind: str) -> str:
+    if isinstance(column, mysql.DATETIME | mysql.TIMESTAMP):
+        return "alter it to DATETIME(6)"
     if column.timezone == (kind == "timestamp"):
         return "alter it to microseconds"
     if kind == "timestamp":

@@ -52,6 +52,8 @@ _SERVERS = {
 _HOSTS = re.compile(
     r"(?P<scheme>postgres(?:ql)?(?:\+\w+)?://)(?P<user>[^@]*@)?(?P<hosts>[^/?@]*,[^/?@]*)(?P<rest>.*)", re.DOTALL
 )
+# What stands before an @ that belongs to a parameter: host, port, database and the parameter's name.
+_PARAMETER = re.compile(r"[^/?:]*:\d*(?:/[^?]*)?\?\w+=", re.DOTALL)
 _HOST = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>\d*))?")
 _NO_BRACKETS = str.maketrans("", "", "[]")
 # The parameters of MySQL's and MariaDB's Connector/J that only concern Java; foreachonce sets its own sessions up.
@@ -125,10 +127,10 @@ def parse_url(text: object, *, generic: bool = False) -> URL:
 def _refuse_second_at(text: str) -> None:
     """The part of a password behind an @ would be taken for the host: shown, and asked of the name service."""
     authority, at, rest = text.partition("://")[2].partition("@")
-    if at and "@" in rest and ":" in authority:
+    if at and (("@" in rest and ":" in authority) or _PARAMETER.match(authority)):
         raise ConfigurationError(
-            "url= has a second @. If it belongs to the password, write it as %40, and its other special characters "
-            "percent-encoded too: urllib.parse.quote_plus(password)."
+            "url= has an @ that is not the one before its host. If it belongs to the password, write it as %40, and the "
+            "password's other special characters percent-encoded too: urllib.parse.quote_plus(password)."
         )
 
 

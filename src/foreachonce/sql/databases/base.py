@@ -245,6 +245,10 @@ class Database(ABC):
         known = self.columns(connection, table, schema)
         return ", ".join(f"{name} {known[name]['type']!r}" if name in known else f"no {name}" for name in columns)
 
+    def may_lose_rows(self, connection: Connection, table: str, schema: str | None) -> bool:
+        """Whether a trigger or a rule of the table can leave rows out without an error."""
+        return False
+
     def sortable(self, column: ColumnElement[Any], kind: str) -> ColumnElement[Any]:
         """A column of a stage in a form that the database orders as Spark orders the type.
 

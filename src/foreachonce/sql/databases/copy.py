@@ -16,6 +16,7 @@ from sqlalchemy.sql.expression import TableClause
 
 from foreachonce.spark.frames import Counted, each_in_background, is_text, peeked
 from foreachonce.sql.databases.binary import HEADER, TRAILER, Arrays, Encoder, Field, PgType, field_of, literals, text
+from foreachonce.sql.guard import refuse_fewer
 
 if TYPE_CHECKING:
     import psycopg
@@ -42,10 +43,11 @@ _TYPES = """
          join pg_catalog.pg_namespace n on n.oid = own.typnamespace where own.oid = types.given)
     from types where typtype <> 'd'
 """
-# Whether COPY brings rows as INSERT does.
-_IS_PLAIN = (
-    "select relkind in ('r', 'p', 'f') and not row_security_active(oid) from pg_catalog.pg_class where oid = %s::regclass"
-)
+# Whether COPY brings rows as INSERT does; it passes by rules.
+_IS_PLAIN = """
+    select relkind in ('r', 'p', 'f') and not row_security_active(oid) and not relhasrules
+    from pg_catalog.pg_class where oid = %s::regclass
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +73,15 @@ def load(connection: Connection, table: TableClause, columns: Sequence[str], bat
     """Bring the batches into the table, and return the number of rows.
 
     Raises:
-        WriteFailed: PostgreSQL has no form for a value.
+        WriteFailed: PostgreSQL has no form for a value, or the table leaves rows out.
     """
     first, batches = peeked(batches)
     if first is None:
         return 0
     loader = _Loader(connection, table, columns, first.schema)
     counted = Counted(batches)
-    if loader.may_copy():
-        loader.copy(counted)
-    else:
-        loader.insert(counted)
+    taken = loader.copy(counted) if loader.may_copy() else loader.insert(counted)
+    refuse_fewer(table.fullname, taken, counted.rows)
     return counted.rows
 
 
@@ -107,17 +107,19 @@ class _Loader:
             return False
         return bool(self._driver.execute(_IS_PLAIN, [self._table]).fetchone()[0])  # type: ignore[index]
 
-    def copy(self, batches: Iterable[pa.RecordBatch]) -> None:
-        """Send the rows by COPY."""
+    def copy(self, batches: Iterable[pa.RecordBatch]) -> int:
+        """Send the rows by COPY; return how many the table took."""
         encoder = Encoder(self._name, [(each.name, each.copied) for each in self._columns if each.copied])
         statement = f"COPY {self._into} FROM STDIN (FORMAT binary)"
-        with self._driver.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(HEADER)
-            each_in_background(lambda batch: copy.write(encoder.rows(batch)), batches)
-            copy.write(TRAILER)
+        with self._driver.cursor() as cursor:
+            with cursor.copy(statement) as copy:
+                copy.write(HEADER)
+                each_in_background(lambda batch: copy.write(encoder.rows(batch)), batches)
+                copy.write(TRAILER)
+            return cursor.rowcount
 
-    def insert(self, batches: Iterable[pa.RecordBatch]) -> None:
-        """Send each batch as the parameters of a statement."""
+    def insert(self, batches: Iterable[pa.RecordBatch]) -> int:
+        """Send each batch as the parameters of a statement; return how many rows the table took."""
         places = range(1, len(self._columns) + 1)
         values = [
             f"c{place}" if column.cast is None else f"CAST(c{place} AS {column.cast})"
@@ -127,8 +129,8 @@ class _Loader:
         rows = f"SELECT {', '.join(values)} FROM unnest({arrays}) AS batch({names})"  # noqa: S608 - quoted names
         encoder = Encoder(self._name, [(each.name, Arrays(each.carrier.oid, each.inserted)) for each in self._columns])
         types = [_array_of(self._driver, each.carrier) for each in self._columns]
-        for batch in batches:
-            _run(self._driver, f"INSERT INTO {self._into} {rows}", encoder.arrays(batch), types)
+        statement = f"INSERT INTO {self._into} {rows}"
+        return sum(_run(self._driver, statement, encoder.arrays(batch), types) for batch in batches)
 
 
 def _column(name: str, known: _Known, arrow: pa.DataType) -> _Column:
@@ -196,11 +198,13 @@ def _array_of(driver: psycopg.Connection[Any], kind: PgType) -> int:
     return info.array_oid
 
 
-def _run(driver: psycopg.Connection[Any], statement: str, parameters: Sequence[bytes], types: Sequence[int]) -> None:
+def _run(driver: psycopg.Connection[Any], statement: str, parameters: Sequence[bytes], types: Sequence[int]) -> int:
     from psycopg import pq
 
     formats = [pq.Format.BINARY] * len(parameters)
-    _refuse_failed(driver, driver.pgconn.exec_params(statement.encode(driver.info.encoding), parameters, types, formats))
+    result = driver.pgconn.exec_params(statement.encode(driver.info.encoding), parameters, types, formats)
+    _refuse_failed(driver, result)
+    return result.command_tuples or 0
 
 
 def _refuse_failed(driver: psycopg.Connection[Any], result: PGresult) -> None:

@@ -49,6 +49,18 @@ _KEYS = sa.text("""
     left join pg_catalog.pg_collation c on c.oid = a.attcollation
     where a.attrelid = cast(:place as regclass) and a.attname = any(:key)
 """)
+# A trigger before or instead of a row can drop it, also one of a partition's; a rule can turn a statement into nothing.
+_MAY_LOSE = sa.text("""
+    with places as (
+        select cast(:place as regclass) as oid
+        union select relid from pg_partition_tree(cast(:place as regclass))
+    )
+    select exists (select from pg_catalog.pg_class c join places on c.oid = places.oid where relhasrules)
+        or exists (
+            select from pg_catalog.pg_trigger t join places on t.tgrelid = places.oid
+            where not tgisinternal and tgtype & 1 <> 0 and tgtype & (2 | 64) <> 0
+        )
+""")
 _DEFERRED = sa.text("""
     select c.relname, array(
         select cast(attname as text) from pg_catalog.pg_attribute a
@@ -60,6 +72,7 @@ _DEFERRED = sa.text("""
 # Among the context of an error in a binary COPY; this line has no value.
 _COPIED_COLUMN = re.compile(r"^COPY .*, line \d+, column (.+?)$", re.MULTILINE)
 _LONGEST_NAME = 63
+_SYSTEM_COLUMNS = ("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid")
 _SCALARS: dict[str, SqlType] = {
     "tinyint": sa.SmallInteger(),
     "smallint": sa.SmallInteger(),
@@ -89,6 +102,8 @@ _FOR_TEXT = (
 )
 # Others, which SQLAlchemy does not know, by the server's names.
 _FOR_TEXT_TOO = ("xml", "ltree", "pg_lsn")
+# Those that it takes for texts, and that keep 63 bytes or one.
+_CUT = ("name", '"char"')
 # Any 64-bit number does; all foreachonce processes must use the same.
 _SCHEMA_LOCK = 0x666F7265616368
 # A 64-bit advisory lock is shown as two halves, with objsubid 1 (documentation of pg_locks).
@@ -211,6 +226,8 @@ class Postgres(LoadingDatabase):
 
     def name_problem(self, name: str) -> str | None:
         """The server cuts what is longer, without an error."""
+        if name in _SYSTEM_COLUMNS:
+            return "is that of a column which PostgreSQL gives to every table"
         return "is longer than PostgreSQL's 63 bytes" if len(name.encode()) > _LONGEST_NAME else None
 
     def column_type(self, data_type: DataType) -> SqlType | None:
@@ -224,12 +241,14 @@ class Postgres(LoadingDatabase):
         return pg.JSONB() if name in NESTED else _SCALARS.get(name)
 
     def columns(self, connection: Connection, table: str, schema: str | None) -> dict[str, dict[str, Any]]:
-        """With the names of types that SQLAlchemy does not know."""
+        """With the names of types that SQLAlchemy does not know, or takes for texts though they cut them."""
         found = super().columns(connection, table, schema)
-        if unknown := [name for name, column in found.items() if isinstance(column["type"], sa.types.NullType)]:
-            place = _place(connection, table, schema)
-            for name, kind in connection.execute(_VERSION, {"place": place, "columns": unknown}):
-                found[name]["type"] = _Text(kind) if kind in _FOR_TEXT_TOO else _Unknown(kind)
+        place = _place(connection, table, schema)
+        for name, kind in connection.execute(_VERSION, {"place": place, "columns": list(found)}):
+            if kind in _FOR_TEXT_TOO:
+                found[name]["type"] = _Text(kind)
+            elif isinstance(found[name]["type"], sa.types.NullType) or kind.removesuffix("[]") in _CUT:
+                found[name]["type"] = _Unknown(kind)
         return found
 
     def version(self, connection: Connection, table: str, schema: str | None, columns: Sequence[str]) -> str:
@@ -237,6 +256,10 @@ class Postgres(LoadingDatabase):
         place = _place(connection, table, schema)
         types = {row[0]: row[1] for row in connection.execute(_VERSION, {"place": place, "columns": list(columns)})}
         return ", ".join(f"{name} {types.get(name, 'gone')}" for name in columns)
+
+    def may_lose_rows(self, connection: Connection, table: str, schema: str | None) -> bool:
+        """By one query to the catalog."""
+        return bool(connection.execute(_MAY_LOSE, {"place": _place(connection, table, schema)}).scalar())
 
     def sortable(self, column: ColumnElement[Any], kind: str) -> ColumnElement[Any]:
         """Spark orders texts by their bytes, which is what the collation C does."""

@@ -32,6 +32,7 @@ from foreachonce.sql.databases.base import (
     StreamLock,
     on_conflict,
 )
+from foreachonce.sql.guard import refuse_fewer
 from foreachonce.sql.types import (
     INTEGER_BYTES,
     NESTED,
@@ -75,6 +76,7 @@ _COLLATIONS = sa.text("""
 _NUMBERED = sa.text("""
     select max(name) from pragma_table_info(:name) where pk having count(*) = 1 and upper(max(type)) = 'INTEGER'
 """)
+_TRIGGERS = sa.text("select 1 from sqlite_master where type = 'trigger' and lower(tbl_name) = lower(:name)")
 # The collation that compares texts of decimals as numbers.
 _BY_NUMBER = "foreachonce_by_number"
 # How long a writer waits for another one's transaction, where the address has no timeout=.
@@ -163,6 +165,10 @@ class Sqlite(LoadingDatabase):
             if field.name in key and name_of(field.dataType) == "decimal":
                 _check_scale(connection, table, field)
 
+    def may_lose_rows(self, connection: Connection, table: str, schema: str | None) -> bool:
+        """A trigger may RAISE(IGNORE)."""
+        return connection.execute(_TRIGGERS, {"name": table}).first() is not None
+
     def sortable(self, column: ColumnElement[Any], kind: str) -> ColumnElement[Any]:
         """Decimals are text, which a collation compares as numbers; a column of numbers has no use for it."""
         return column.collate(_BY_NUMBER) if kind == "decimal" else column
@@ -199,16 +205,18 @@ class Sqlite(LoadingDatabase):
         quoted = connection.dialect.identifier_preparer
         names = ", ".join(quoted.quote_identifier(name) for name in columns)
         marks = ", ".join("?" * len(columns))
-        statement = f"INSERT INTO {quoted.format_table(table)} ({names}) VALUES ({marks})"  # noqa: S608 - quoted names
+        # OR ABORT takes the place of a constraint's own ON CONFLICT, which may drop rows or change values in silence.
+        statement = f"INSERT OR ABORT INTO {quoted.format_table(table)} ({names}) VALUES ({marks})"  # noqa: S608 - quoted names
         driver: Any = connection.connection.driver_connection
         count, numbered = 0, connection.execute(_NUMBERED, {"name": table.name}).scalars().all()
         for batch in batches:
             refuse_unwritable(table.name, columns, batch)
             refuse_unnumbered(table.name, numbered, columns, batch)
             try:
-                driver.executemany(statement, zip(*map(_values, batch.columns), strict=True))
+                done = driver.executemany(statement, zip(*map(_values, batch.columns), strict=True))
             except sqlite3.Error as error:
                 raise WriteFailed(f"SQLite refused a row of table {table.name!r}, nothing was written: {error}") from None
+            refuse_fewer(table.name, done.rowcount, batch.num_rows)
             count += batch.num_rows
         return count
 
@@ -218,7 +226,8 @@ class Sqlite(LoadingDatabase):
 
     def upsert(self, table: TableClause, key: Sequence[str], rows: Select[Any], *, skip_unchanged: bool) -> list[UpdateBase]:
         """INSERT … SELECT … ON CONFLICT; the WHERE keeps SQLite from reading ON as a join's."""
-        return on_conflict(sqlite.insert(table), table, key, rows.where(sa.true()), skip_unchanged=skip_unchanged)
+        insert = sqlite.insert(table).prefix_with("OR ABORT")
+        return on_conflict(insert, table, key, rows.where(sa.true()), skip_unchanged=skip_unchanged)
 
 
 def _compare_numbers(left: str, right: str) -> int:
