@@ -358,6 +358,20 @@ MUTANTS = [
         ("tests/contract/test_lossy_tables.py -k 'rule and direct'",),
     ),
     Mutant(
+        "keys-by-a-collation",
+        "sql/incoming.py",
+        "if collation != BINARY:",
+        "if False:",
+        ("tests/contract/test_incoming_frames.py -k 'collation and sqlite'",),
+    ),
+    Mutant(
+        "types-that-cut",
+        "sql/databases/postgres.py",
+        "kind.removesuffix(\"[]\") in _CUT",
+        "False",
+        ("tests/contract/test_unusual_tables.py -k 'cut and direct'",),
+    ),
+    Mutant(
         "keys-of-two-scales",
         "sql/databases/sqlite.py",
         'if field.name in key and name_of(field.dataType) == "decimal":',

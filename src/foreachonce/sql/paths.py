@@ -27,7 +27,7 @@ from foreachonce.faults import Point, fault
 from foreachonce.spark.frames import Receipt, Task, attempt, exhaust, fetched, partitions, peeked, run_tasks
 from foreachonce.spark.gather import Gather, side_by_side
 from foreachonce.sql import stage
-from foreachonce.sql.databases.base import LoadingDatabase
+from foreachonce.sql.databases.base import LoadingDatabase, note_table
 from foreachonce.sql.stage import Stage
 from foreachonce.sql.statements import SqlBatch
 from foreachonce.sql.table import ATTEMPT, Rows, TableLoad
@@ -216,7 +216,7 @@ def _staging(batch: SqlBatch, database: LoadingDatabase, target: Stage) -> Task:
         first, tagged = peeked(_tagged(_watched(batches), number))
         if first is None:
             return Receipt(number, 0)
-        with batch.writing(executor=True) as connection, stage.named(target.rows, target.name):
+        with batch.writing(executor=True) as connection, stage.named(connection, target.rows, target.name):
             count = database.load(connection, target.table, target.columns, tagged)
         fault("part-staged")
         return Receipt(number, count)
@@ -229,10 +229,11 @@ def _load(connection: Connection, database: LoadingDatabase, rows: Rows, batches
     watched = _watched(batches)
     if rows.target.is_keyed:
         temporary = stage.open_temporary(connection, database, rows)
-        with stage.named(rows, temporary.name):
+        with stage.named(connection, rows, temporary.name):
             count = database.load(connection, temporary, rows.staged, watched)
         stage.insert(connection, database, rows, sa.select(*temporary.c), count)
         return count
+    note_table(connection, rows.target)
     if rows.target.mode == "overwrite":
         stage.empty(connection, rows)
     count = database.load(connection, rows.clause, rows.columns, watched)

@@ -18,7 +18,7 @@ from sqlalchemy.sql.expression import Executable
 
 from foreachonce.errors import DuplicateKeys, FrameError, WriteFailed
 from foreachonce.spark.frames import NOTHING_WRITTEN, Receipt
-from foreachonce.sql.databases.base import Database, LoadingDatabase
+from foreachonce.sql.databases.base import Database, LoadingDatabase, note_table
 from foreachonce.sql.guard import refuse_fewer, refuse_left, refuse_lost
 from foreachonce.sql.statements import SqlBatch
 from foreachonce.sql.table import ATTEMPT, OP, RANK, Rows, quoted
@@ -261,6 +261,7 @@ def insert(connection: Connection, database: Database, rows: Rows, source: sa.Se
     Raises:
         WriteFailed: the table is another than the frame was compared with, or as :func:`merge` and :func:`apply`.
     """
+    note_table(connection, rows.target)
     mode = rows.target.mode
     if mode == "merge":
         merge(connection, database, rows, source, count)
@@ -277,8 +278,9 @@ def insert(connection: Connection, database: Database, rows: Rows, source: sa.Se
 
 
 @contextmanager
-def named(rows: Rows, stage: str) -> Iterator[None]:
+def named(connection: Connection, rows: Rows, stage: str) -> Iterator[None]:
     """Let an error name the user's table instead of the stage, which nobody has heard of."""
+    note_table(connection, rows.target)
     try:
         yield
     except (FrameError, WriteFailed) as error:

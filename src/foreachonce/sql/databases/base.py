@@ -21,7 +21,7 @@ from sqlalchemy.sql.dml import Update, UpdateBase
 from sqlalchemy.sql.expression import ColumnElement, Executable, Select, TableClause, TextClause
 from sqlalchemy.types import TypeEngine
 
-from foreachonce.errors import ForeachOnceError, SinkUnavailable
+from foreachonce.errors import ForeachOnceError, SinkUnavailable, WriteFailed
 from foreachonce.sql.url import shown
 
 if TYPE_CHECKING:
@@ -119,11 +119,13 @@ class Database(ABC):
             CommitInDoubt: the connection was lost; the ledger shows the outcome.
         """
         with self._connect(url, executor=executor) as connection:
+            about: dict[str, str] = {}
+            connection = connection.execution_options(foreachonce_about=about)
             try:
                 with self._begin(connection, executor=executor):
                     yield connection
             except self._errors() as error:
-                raise self._translate(error, url, is_writing=True) from None
+                raise _about(self._translate(error, url, is_writing=True), about) from None
             finally:
                 self._release(connection)
 
@@ -300,6 +302,20 @@ class LoadingDatabase(Database):
     def empty_table(self, connection: Connection, name: str) -> None:
         """Delete all rows of a staging table, in the transaction; MariaDB's TRUNCATE TABLE would commit it."""
         connection.exec_driver_sql(f"DELETE FROM {name}")  # noqa: S608 - a quoted name
+
+
+def note_table(connection: Connection, table: object) -> None:
+    """Note which table the connection writes from now on, for the errors of its transaction."""
+    about = connection.get_execution_options().get("foreachonce_about")
+    if about is not None:
+        about["table"] = str(table)
+
+
+def _about(error: ForeachOnceError, about: Mapping[str, str]) -> ForeachOnceError:
+    table = about.get("table")
+    if table is None or not isinstance(error, WriteFailed) or f"table {table}" in str(error):
+        return error
+    return WriteFailed(f"table {table}: {error}")
 
 
 @cache
