@@ -367,7 +367,7 @@ MUTANTS = [
     Mutant(
         "types-that-cut",
         "sql/databases/postgres.py",
-        "kind.removesuffix(\"[]\") in _CUT",
+        'kind.removesuffix("[]") in _CUT',
         "False",
         ("tests/contract/test_unusual_tables.py -k 'cut and direct'",),
     ),
