@@ -128,9 +128,8 @@ def _drive(url: str, case: Case) -> Mapping[str, float]:
     with _memory(case) as memory:
         (_many if case.streams > 1 or case.axis.startswith("streams") else _one)(spark, url, case)
     spark.stop()
-    every = [
-        seconds for each in took.values() for seconds in (each[1:] if case.streams > 1 or case.batches > 2 else each[-1:])
-    ]
+    is_many = case.batches > 2 or case.axis.startswith("streams")
+    every = [seconds for each in took.values() for seconds in (each[1:] if is_many else each[-1:])]
     return {"seconds": median(every), **memory()}
 
 
