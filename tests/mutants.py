@@ -372,6 +372,13 @@ MUTANTS = [
         ("tests/contract/test_unusual_tables.py -k 'cut and direct'",),
     ),
     Mutant(
+        "connections-of-a-usual-pool",
+        "sql/databases/base.py",
+        '"max_overflow": -1',
+        '"max_overflow": 10',
+        ("tests/contract/test_connections.py -k as_many",),
+    ),
+    Mutant(
         "keys-of-two-scales",
         "sql/databases/sqlite.py",
         'if field.name in key and name_of(field.dataType) == "decimal":',

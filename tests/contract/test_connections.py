@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
 
 from foreachonce import JdbcSink, exactly_once
 from foreachonce.chain import breaks
+from foreachonce.sql.databases.postgres import Postgres
 from foreachonce.sql.url import parse_url
 from foreachonce.testing.contract import refused
 from foreachonce.testing.faults import Faults
@@ -143,3 +146,16 @@ def test_host_of_ipv6(postgres_url, stream, query, form):
     stream.feed([1])
     stream.run(JdbcSink(address, table="t", stream="s"))
     assert query("select id from t") == [(1,)]
+
+
+def test_as_many_streams_of_a_driver_as_there_are_write_at_once(postgres_url):
+    """A pool of the usual size would let the sixteenth wait for half a minute, and then fail."""
+    parsed, streams = parse_url(postgres_url), 40
+    all_write = threading.Barrier(streams)
+
+    def write(_: int) -> None:
+        with Postgres().writing(parsed):
+            all_write.wait(20)
+
+    with ThreadPoolExecutor(streams) as threads:
+        list(threads.map(write, range(streams)))

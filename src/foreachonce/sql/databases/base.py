@@ -318,6 +318,11 @@ def _about(error: ForeachOnceError, about: Mapping[str, str]) -> ForeachOnceErro
     return WriteFailed(f"table {table}: {error}")
 
 
+# How many idle connections a process keeps to a database. All streams of a driver may write at once, and none waits for the
+# connection of another: how many there may be is the server's to say.
+KEPT = 16
+
+
 @cache
 def _engine(database: Database, url: URL, executor: bool, process: int) -> Engine:
     """One engine for each process: a forked one must not use its parent's connections."""
@@ -330,7 +335,8 @@ def pooled(url: URL, **options: Any) -> Engine:
     A connection that was lost meanwhile is replaced.
     """
     # hide_parameters: a failed statement's values are rows or offsets, and belong in no log.
-    return sa.create_engine(url, poolclass=QueuePool, pool_pre_ping=True, hide_parameters=True, **options)
+    bounds = {"pool_size": KEPT, "max_overflow": -1}
+    return sa.create_engine(url, poolclass=QueuePool, pool_pre_ping=True, hide_parameters=True, **bounds, **options)
 
 
 def on_conflict(
