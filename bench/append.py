@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from bench.contenders import bare_copy, sink, spark_jdbc, two_phase
+from bench.contenders import bare_copy, settled, sink, spark_jdbc, two_phase
 from bench.place import DDL, BatchFunction, Bench, lineitem
 from bench.rounds import OURS, Work, interleaved
 
+SETTLED = "foreachonce, a later batch"
 STAGED, TWO_PHASE = "foreachonce, path='staged'", "COPY by every task, two-phase commit"
 
 
@@ -28,6 +29,7 @@ def measure(bench: Bench, rounds: int, console: Console) -> Work:
         "Spark JDBC, tuned": side(lambda: spark_jdbc(bench.url, tuned=True)),
         "COPY by every task, no ledger": side(lambda: bare_copy(bench.url)),
         TWO_PHASE: side(lambda: two_phase(bench.url)),
+        SETTLED: side(lambda: settled(bench.url)),
         STAGED: side(lambda: sink(bench.url, path="staged")),
         OURS: side(lambda: sink(bench.url)),
     }
