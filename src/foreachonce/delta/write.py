@@ -13,6 +13,7 @@ from operator import or_
 from typing import TYPE_CHECKING, NamedTuple
 
 from foreachonce.delta.commit import Own, session_settings, write_options
+from foreachonce.delta.errors import translated
 from foreachonce.delta.fit import check_columns, check_types
 from foreachonce.delta.spark import (
     Clause,
@@ -25,7 +26,6 @@ from foreachonce.delta.spark import (
     partition_columns,
     refuse_merge_on_connect,
     schema,
-    translated,
     widens,
     without_empty,
 )
@@ -54,7 +54,7 @@ def write(work: TableWrite, own: Own, root: str | None) -> None:
 
     Raises:
         FrameError, ConfigurationError: the frame or a condition does not fit the table; nothing was written.
-        WriteFailed, Conflict, CommitInDoubt: see :func:`~foreachonce.delta.spark.translated`.
+        WriteFailed, Conflict, CommitInDoubt: see :func:`~foreachonce.delta.errors.translated`.
     """
     frame, target = work
     if frame is None:
