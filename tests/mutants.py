@@ -592,6 +592,13 @@ MUTANTS = [
         (f"{KAFKA}::TestKafkaByTask::test_paused_run_writes_nothing_after_it_was_replaced -k fence-begun",),
     ),
     Mutant(
+        "kafka-header-without-a-key",
+        "kafka/rows.py",
+        '    if header is None or header["key"] is None:',
+        "    if header is None:",
+        ("tests/contract/test_kafka_bad_input.py::test_header_without_a_key_is_refused",),
+    ),
+    Mutant(
         "kafka-done",
         "kafka/batch.py",
         "        if part in batch.committed(batch.read()):\n            exhaust",

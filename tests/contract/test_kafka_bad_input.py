@@ -80,6 +80,32 @@ def test_row_without_a_topic_is_refused(topic, write, path):
 @pytest.mark.parametrize("path", ["driver", "task"])
 @pytest.mark.parametrize("keywords", [{}, {"message_max_bytes": 5_000_000}], ids=["by the client", "by the broker"])
 def test_record_that_is_too_large_is_refused(topic, write, path, keywords):
+@pytest.mark.parametrize("path", ["driver", "task"])
+@pytest.mark.parametrize(("header", "words"), [
+    ("named_struct('key', if(id = 2, null, 'k'), 'value', X'01')", "a header whose key is NULL"),
+    ("if(id = 2, null, named_struct('key', 'k', 'value', X'01'))", "a header that is NULL"),
+])  # fmt: skip
+def test_header_without_a_key_is_refused(topic, write, path, header, words):
+    sink = topic.sink(path=path)
+    with refused("WriteFailed", "headers: a row has", words, "Nothing was written"):
+        write(sink, "value", f"array({header}) as headers")
+    assert topic.messages() == []
+    assert sink.ledger.head("s") is None
+
+
+@pytest.mark.parametrize("path", ["driver", "task"])
+def test_headers_may_be_null_or_empty(topic, write, path):
+    headers = "array(named_struct('key', 'k', 'value', cast(null as binary)))"
+    columns = ["value", f"case id when 1 then null when 2 then slice({headers}, 1, 0) else {headers} end headers"]
+    write(topic.sink(path=path), *columns)
+    assert [message.headers() for message in topic.messages()] == [None, None, [("k", None)]]
+
+
+def test_window_over_the_batch_is_no_aggregate(topic, write):
+    write(topic.sink(value="string(sum(id) over ())"), "id")
+    assert [message.value() for message in topic.messages()] == [b"6"] * 3
+
+
     with refused("WriteFailed", topic.name, "is larger than", "Nothing was written"):
         write(topic.sink(path=path, **keywords), "repeat('x', if(id = 2, 3000000, 1)) as value")
     assert topic.messages() == []

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from foreachonce.errors import FrameError
+from foreachonce.errors import FrameError, WriteFailed
 from foreachonce.faults import fault
 from foreachonce.kafka.producer import TransactionalProducer
 from foreachonce.spark.frames import backticked
@@ -145,7 +145,7 @@ def send(producer: TransactionalProducer, batches: Iterable[pa.RecordBatch], top
 
     Raises:
         FrameError: a row names no topic.
-        WriteFailed: a record was rejected, or the transaction takes too long.
+        WriteFailed: a header has no key, a record was rejected, or the transaction takes too long.
     """
     rows = 0
     for batch in batches:
@@ -183,5 +183,5 @@ def _options(names: list[str], values: tuple[Any, ...]) -> dict[str, Any]:
     """A record's further fields, as the client takes them; ``headers`` come as a list of structs."""
     options = {name: value for name, value in zip(names, values, strict=True) if value is not None}
     if "headers" in options:
-        options["headers"] = [(header["key"], header["value"]) for header in options["headers"]]
+        options["headers"] = [_header(header) for header in options["headers"]]
     return options
