@@ -58,6 +58,9 @@ def write(stream):
     (["value", "id"], {"value": "id"}, ["value='id' is of type bigint"]),
     (["value", "id"], {"value": "price"}, ["value='price'", "`price`"]),
     (["value", "id"], {"value": "to_json("}, ["value='to_json('", "PARSE_SYNTAX_ERROR"]),
+    (["value", "id"], {"value": "string(sum(id))", "key": "value"}, ["value='string(sum(id))': each row becomes one"]),
+    (["value", "id"], {"key": "string(count(*))"}, ["key='string(count(*))': each row becomes one record", "in the frame"]),
+    (["array(value) as tags"], {"value": "explode(tags)"}, ["value='explode(tags)': each row becomes one record"]),
     (["value"], {"topic": None}, ["topic= is not given", "no column 'topic'"]),
     (["value", "map('a', 'b') as headers"], {}, ["column 'headers' is of type map<string,string>"]),
     (["value", "'x' as partition"], {}, ["column 'partition' is of type string"]),
@@ -77,9 +80,6 @@ def test_row_without_a_topic_is_refused(topic, write, path):
     assert sink.ledger.head("s") is None
 
 
-@pytest.mark.parametrize("path", ["driver", "task"])
-@pytest.mark.parametrize("keywords", [{}, {"message_max_bytes": 5_000_000}], ids=["by the client", "by the broker"])
-def test_record_that_is_too_large_is_refused(topic, write, path, keywords):
 @pytest.mark.parametrize("path", ["driver", "task"])
 @pytest.mark.parametrize(("header", "words"), [
     ("named_struct('key', if(id = 2, null, 'k'), 'value', X'01')", "a header whose key is NULL"),
@@ -106,6 +106,9 @@ def test_window_over_the_batch_is_no_aggregate(topic, write):
     assert [message.value() for message in topic.messages()] == [b"6"] * 3
 
 
+@pytest.mark.parametrize("path", ["driver", "task"])
+@pytest.mark.parametrize("keywords", [{}, {"message_max_bytes": 5_000_000}], ids=["by the client", "by the broker"])
+def test_record_that_is_too_large_is_refused(topic, write, path, keywords):
     with refused("WriteFailed", topic.name, "is larger than", "Nothing was written"):
         write(topic.sink(path=path, **keywords), "repeat('x', if(id = 2, 3000000, 1)) as value")
     assert topic.messages() == []
