@@ -795,6 +795,27 @@ MUTANTS = [
         (f"{DELTA_TABLES}::test_table_without_a_step_gets_the_entry_alone",),
     ),
     Mutant(
+        "delta-padded-texts",
+        "delta/fit.py",
+        "        if declared is not None and field.name.lower() in names:",
+        "        if False:",
+        (f"{DELTA_MERGE}::test_key_that_the_table_would_pad_is_refused",),
+    ),
+    Mutant(
+        "delta-padded-texts-by-path",
+        "delta/write.py",
+        "    elif root is not None:",
+        "    elif False:",
+        ("tests/contract/test_delta_types.py -k 'pads_its_texts_is_refused and append-False'",),
+    ),
+    Mutant(
+        "delta-key-without-order",
+        "delta/fit.py",
+        "    return type(kind).__name__ not in _UNORDERED",
+        "    return True",
+        (f"{DELTA_MERGE}::test_type_that_has_no_order_is_refused_as_key_or_order",),
+    ),
+    Mutant(
         "delta-one-row-a-key",
         "delta/write.py",
         "F.col(count) > 1",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from foreachonce.delta.target import shown
@@ -31,6 +31,8 @@ VALUES = (
     "DELTA_NOT_NULL_CONSTRAINT_VIOLATED",
     "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES",
 )
+# How they name the errors of a collated text, and of other types too.
+COLLATIONS = ("DELTA_UNSUPPORTED_DATA_TYPES", "DELTA_FAILED_TO_MERGE_FIELDS", "COLLATION")
 
 
 @contextmanager
@@ -73,15 +75,44 @@ def _translate(error: Exception, place: str) -> ForeachOnceError:
         return Conflict(f"table {place}: another commit came first. Nothing was written. {excerpt(text)}")
     if value := _value_error(str(error)):
         return WriteFailed(f"table {place}: a row's value fails the batch; fix or filter it. Nothing was written. {value}")
+    if error_of_table := _table_error(text, place):
+        return error_of_table
+    if isinstance(error, AnalysisException) or "AnalysisException" in text.split(":")[0]:
+        return FrameError(f"table {place}: the rows do not fit it. Nothing was written. {excerpt(text)}")
+    return job_error(error)
+
+
+def _table_error(text: str, place: str) -> ForeachOnceError | None:
+    """The error where the table, or its catalog, is not as the batch needs it; None for any other."""
     if "[SCHEMA_NOT_FOUND]" in text:
         missing = place.rpartition(".")[0]
         return ConfigurationError(
             f"table {place}: the catalog lacks the schema {missing}; make it first: CREATE SCHEMA {missing}. Nothing was "
             "written."
         )
-    if isinstance(error, AnalysisException) or "AnalysisException" in text.split(":")[0]:
-        return FrameError(f"table {place}: the rows do not fit it. Nothing was written. {excerpt(text)}")
-    return job_error(error)
+    if "[DELTA_CANNOT_MODIFY_APPEND_ONLY]" in text:
+        return FrameError(
+            f"table {place}: its property delta.appendOnly is true, and this batch would change or remove rows; give the "
+            "sink when_matched='keep' and no delete_when=, or set the property to false by ALTER TABLE. Nothing was written."
+        )
+    # A generated column may be NOT NULL and lacking, which the table's schema does not show. So Delta is asked.
+    if missing_column := re.search(r"\[DELTA_MISSING_NOT_NULL_COLUMN_VALUE\] Column (.+?), which", text):
+        return _missing(place, missing_column[1])
+    return None
+
+
+def missing_column(error: WriteFailed, place: str, columns: Collection[str]) -> FrameError | None:
+    """The error of a merge whose new rows lack a column that is NOT NULL, which rows that are there keep; or None."""
+    null = re.search(r"NOT NULL constraint violated for column: ([^\n.]+)", str(error))
+    is_lacking = null is not None and null[1].lower() not in {name.lower() for name in columns}
+    return _missing(shown(place), null[1]) if null is not None and is_lacking else None
+
+
+def _missing(place: str, column: str) -> FrameError:
+    return FrameError(
+        f"table {place}: column {column!r} is NOT NULL there, without a default, and the frame lacks it; add it to the "
+        "frame. Nothing was written."
+    )
 
 
 def _value_error(text: str) -> str | None:

@@ -8,13 +8,14 @@ Source: DeltaCommand.getTxnVersionAndAppId and DeltaMergeBuilder.execute of delt
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import pyspark
 
 from foreachonce.delta.errors import translated
+from foreachonce.delta.fit import DECLARED, padded
 from foreachonce.delta.log import LOG
 from foreachonce.delta.target import is_path, shown
 from foreachonce.errors import ConfigurationError
@@ -38,9 +39,10 @@ NEEDED = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
-# By table and run, the columns that the table is partitioned by; of so many runs.
-_partitions: dict[tuple[str, str], tuple[str, ...]] = {}
+# What was asked once; the newest so many answers.
+_answers: dict[tuple[str, ...], Any] = {}
 KEPT = 64
+T = TypeVar("T")
 MATERIALIZE = "spark.databricks.delta.merge.materializeSource"
 
 
@@ -97,14 +99,33 @@ def schema(frame: DataFrame, root: str | None) -> StructType:
 
 def partition_columns(frame: DataFrame, root: str, run_id: str) -> tuple[str, ...]:
     """The columns that a table is partitioned by; asked once a run, since no write of a run changes them."""
-    known = _partitions.get((root, run_id))
-    if known is None:
+
+    def ask() -> tuple[str, ...]:
         detail = frame.sparkSession.sql(f"DESCRIBE DETAIL delta.{backticked(root)}").select("partitionColumns").first()
-        known = tuple(detail[0]) if detail is not None else ()
-        while len(_partitions) >= KEPT:
-            _partitions.pop(next(iter(_partitions)), None)
-        _partitions[root, run_id] = known
-    return known
+        return tuple(detail[0]) if detail is not None else ()
+
+    return once(("partitions", root, run_id), ask)
+
+
+def once(key: tuple[str, ...], ask: Callable[[], T]) -> T:
+    """What ``ask`` returns, which is asked once for a key; not remembered if it raises."""
+    if key in _answers:
+        known: T = _answers[key]
+        return known
+    answer = ask()
+    while len(_answers) >= KEPT:
+        _answers.pop(next(iter(_answers)), None)
+    _answers[key] = answer
+    return answer
+
+
+def unpadded(frame: DataFrame) -> DataFrame:
+    """The frame with its ``char(n)`` columns as plain texts: Delta would declare those of a new table as the frame's."""
+    for field in frame.schema.fields:
+        if padded(field) is not None:
+            kept = {name: value for name, value in (field.metadata or {}).items() if name != DECLARED}
+            frame = frame.withMetadata(field.name, kept)
+    return frame
 
 
 def without_empty(frame: DataFrame, columns: Collection[str], where: str) -> DataFrame:
