@@ -655,6 +655,13 @@ MUTANTS = [
         (f"{KAFKA}::TestKafkaByTask::test_paused_run_writes_nothing_after_it_was_replaced -k fence-begun",),
     ),
     Mutant(
+        "kafka-header-without-a-key",
+        "kafka/rows.py",
+        '    if header is None or header["key"] is None:',
+        "    if header is None:",
+        ("tests/contract/test_kafka_bad_input.py::test_header_without_a_key_is_refused",),
+    ),
+    Mutant(
         "kafka-done",
         "kafka/batch.py",
         "        if part in batch.committed(batch.read()):\n            exhaust",
@@ -849,6 +856,27 @@ MUTANTS = [
         "        if root is None and not makes_table:",
         "        if not makes_table:",
         (f"{DELTA_TABLES}::test_table_without_a_step_gets_the_entry_alone",),
+    ),
+    Mutant(
+        "delta-padded-texts",
+        "delta/fit.py",
+        "        if declared is not None and field.name.lower() in names:",
+        "        if False:",
+        (f"{DELTA_MERGE}::test_key_that_the_table_would_pad_is_refused",),
+    ),
+    Mutant(
+        "delta-padded-texts-by-path",
+        "delta/write.py",
+        "    elif root is not None:",
+        "    elif False:",
+        ("tests/contract/test_delta_types.py -k 'pads_its_texts_is_refused and append-False'",),
+    ),
+    Mutant(
+        "delta-key-without-order",
+        "delta/fit.py",
+        "    return type(kind).__name__ not in _UNORDERED",
+        "    return True",
+        (f"{DELTA_MERGE}::test_type_that_has_no_order_is_refused_as_key_or_order",),
     ),
     Mutant(
         "delta-one-row-a-key",

@@ -71,3 +71,13 @@ def test_rows_that_fail_write_nothing(stream, table):
     with pytest.raises(StreamingQueryException, match="torn"):
         stream.run(torn)
     assert table.ids() == [1]
+
+
+@pytest.mark.parametrize("column", ["char(5)", "array<char(5)>"])
+def test_column_that_pads_its_texts_is_refused(stream, table, column):
+    stream.spark.sql(f"CREATE TABLE delta.`{table.path}` (id bigint, value {column}) USING delta").collect()
+    value = "value" if column == "char(5)" else "array(value) as value"
+    stream.feed([1])
+    with refused("FrameError", f"column 'value' is {column} there", "Nothing was written"):
+        stream.run(exactly_once(table())(lambda frame, batch_id: frame.selectExpr("id", value)))
+    assert table.ids() == []

@@ -144,6 +144,85 @@ def test_key_that_the_frame_lacks_is_refused(merged):
         merged([(1, "a", 1, "u")], key="order_id")
 
 
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(("keywords", "words"), [
+    ({"key": "m"}, ["key= names 'm', map<string,int>, which Spark does not compare"]),
+    ({"key": ["id", "s"]}, ["key= names 's', struct<a:array<map<string,int>>>, which Spark does not compare"]),
+    ({"order_by": "m"}, ["order_by= names 'm', map<string,int>, which Spark does not order", "a date or a timestamp"]),
+    ({"order_by": ["id2", "v"]}, ["order_by= names 'v', variant, which Spark does not order"]),
+])  # fmt: skip
+def test_type_that_has_no_order_is_refused_as_key_or_order(stream, tmp_path, spark, keywords, words, first):
+    path = str(tmp_path / "t")
+    columns = ["id", "id AS id2", "map('a', 1) AS m", "named_struct('a', array(map('a', 1))) AS s", "parse_json('1') AS v"]
+    sink = DeltaSink(path, stream="s", mode="merge", **{"key": "id", **keywords})
+    if not first:
+        spark.range(0).selectExpr(*columns).write.format("delta").save(path)
+    stream.feed([1])
+    with refused("FrameError", "table", *words, "Nothing was written"):
+        stream.run(exactly_once(sink)(lambda frame, batch_id: frame.selectExpr(*columns)))
+    assert list(sink.ledger.entries("s")) == []
+
+
+def test_table_that_takes_appends_alone_is_refused_where_rows_change(merged, spark):
+    first, second = [(1, "a", 1, "u")], [(1, "b", 2, "u"), (2, "b", 2, "u")]
+    merged(first)
+    spark.sql(f"ALTER TABLE delta.`{merged.path}` SET TBLPROPERTIES ('delta.appendOnly' = 'true')")
+    with refused("FrameError", merged.path, "delta.appendOnly", "when_matched='keep'", "Nothing was written") as caught:
+        merged(second)
+    assert "ALTER TABLE null" not in str(caught.value)
+    assert merged.rows() == [*first]
+    assert merged(second, when_matched="keep") == [(1, "a", 1, "u"), (2, "b", 2, "u")]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_column_that_must_not_be_null_is_named_where_the_frame_lacks_it(stream, tmp_path, spark, named):
+    path = str(tmp_path / "t")
+    spark.sql(f"CREATE TABLE strict (id bigint, value string, day string NOT NULL) USING delta LOCATION '{path}'")
+    try:
+        stream.feed([1])
+        with refused("FrameError", "column 'day' is NOT NULL there", "the frame lacks it", "Nothing was written"):
+            stream.run(DeltaSink("strict" if named else path, stream="s"))
+        assert spark.table("strict").count() == 0
+    finally:
+        spark.sql("DROP TABLE strict")
+
+
+def test_merge_may_lack_a_column_that_must_not_be_null_for_rows_that_are_there(merged, spark):
+    spark.sql(f"CREATE TABLE delta.`{merged.path}` (id bigint, n int, day string NOT NULL) USING delta")
+    keywords = {"schema": "id bigint, n int", "merge_schema": True}
+    merged([(1, 1, "a")], schema="id bigint, n int, day string")
+    assert merged([(1, 2)], **keywords) == [(1, 2, "a")]
+    with refused("FrameError", "column 'day' is NOT NULL there", "the frame lacks it", "Nothing was written"):
+        merged([(2, 2)], **keywords)
+    with refused("WriteFailed", "day", "a row's value"):
+        merged([(2, 2, None)], schema="id bigint, n int, day string")
+    assert merged.rows() == [(1, 2, "a")]
+
+
+def make_table_that_fills_columns(spark, path: str):
+    columns = "id bigint, n int, twice int NOT NULL GENERATED ALWAYS AS (n * 2), d string NOT NULL DEFAULT 'x'"
+    properties = "('delta.feature.allowColumnDefaults' = 'supported')"
+    spark.sql(f"CREATE TABLE delta.`{path}` ({columns}) USING delta TBLPROPERTIES {properties}")
+
+
+@pytest.mark.parametrize("merge_schema", [True, False])
+def test_append_fills_columns_that_are_generated_or_have_a_default(merged, stream, spark, merge_schema):
+    make_table_that_fills_columns(spark, merged.path)
+    sink = DeltaSink(merged.path, stream="s", merge_schema=merge_schema)
+    stream.feed([3])
+    stream.run(exactly_once(sink)(lambda frame, batch_id: frame.selectExpr("id", "3 AS n")))
+    assert merged.rows() == [(3, 3, 6, "x")]
+
+
+def test_merge_fills_columns_that_are_generated_or_have_a_default(merged, spark):
+    """Where it may lack columns."""
+    make_table_that_fills_columns(spark, merged.path)
+    keywords = {"schema": "id bigint, n int", "merge_schema": True}
+    assert merged([(1, 1), (2, 2)], [(1, 5)], **keywords) == [(1, 5, 10, "x"), (2, 2, 4, "x")]
+    with refused("FrameError", "lacks the table's columns ['twice', 'd']", "merge_schema=True", "that Delta generates"):
+        merged([(1, 1)], schema="id bigint, n int")
+
+
 @pytest.mark.parametrize("keywords", [
     {"when_matched": "source.no_such_column > 1"}, {"when_matched": "source.day > > target.day"},
     {"delete_when": "no_function(source.op)"}, {"delete_when": "day = 'b'"},
@@ -160,6 +239,17 @@ def test_condition_of_the_first_batch_that_spark_does_not_understand_is_refused(
     with refused("ConfigurationError", "delete_when='source.no_such_column = 1'", "Nothing was written"):
         merged([(1, "a", 1, "u")], delete_when="source.no_such_column = 1")
     assert merged.rows() == []
+
+
+def test_key_that_the_table_would_pad_is_refused(merged, spark):
+    """Its row would come again with each batch: the key is compared as it is, and padded as it is written."""
+    spark.sql(f"CREATE TABLE delta.`{merged.path}` (k char(5), v int) USING delta")
+    with refused("FrameError", merged.path, "column 'k' is char(5) there", "alter it to string or varchar"):
+        merged([("ab", 1)], [("ab", 2)], [("ab   ", 3)], schema="k string, v int", key="k")
+    assert merged.rows() == []
+    spark.sql(f"ALTER TABLE delta.`{merged.path}` ALTER COLUMN k TYPE string")
+    rows = merged([("ab", 1)], [("ab", 2)], [("ab   ", 3)], schema="k string, v int", key="k")
+    assert rows == [("ab", 2), ("ab   ", 3)]
 
 
 def test_replay_of_a_merge_is_skipped(merged, stream):

@@ -8,6 +8,7 @@ import pytest
 from pyspark.errors import StreamingQueryException
 
 from foreachonce import DeltaSink, exactly_once
+from foreachonce.delta import write
 from foreachonce.testing.contract import refused
 
 
@@ -15,8 +16,8 @@ from foreachonce.testing.contract import refused
 def landed(stream, tmp_path, spark):
     """Make a table of one column beside its key, bring one row into it, and return what it then holds."""
 
-    def land(column: str, value: str, *, mode="merge", named=False, **keywords):
-        path = str(tmp_path / "landed")
+    def land(column: str, value: str, *, mode="merge", named=False, suffix="", **keywords):
+        path = land.path + suffix
         spark.sql(f"CREATE TABLE IF NOT EXISTS landed (id bigint, v {column}) USING delta LOCATION '{path}'")
         sink = DeltaSink(
             "landed" if named else path, stream="s", mode=mode, key="id" if mode == "merge" else None, **keywords
@@ -29,6 +30,7 @@ def landed(stream, tmp_path, spark):
             land.rows = rows
         return rows
 
+    land.path = str(tmp_path / "landed")
     yield land
     spark.sql("DROP TABLE IF EXISTS landed")
 
@@ -110,6 +112,104 @@ def test_constraint_that_a_row_violates_is_named(landed, spark, mode):
     with refused("WriteFailed", "landed", "positive", "Nothing was written"):
         landed("int", "-1", mode=mode)
     assert landed.rows == ["5"]
+
+
+# --- texts that Delta pads ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("mode", "named"), [("merge", False), ("append", False), ("append", True)])
+@pytest.mark.parametrize(("column", "value", "advice"), [
+    ("char(5)", "'ab'", "alter it to string or varchar: ALTER TABLE … ALTER COLUMN `v` TYPE string"),
+    ("array<char(3)>", "array('ab')", "make the table anew"), ("map<char(3),int>", "map('ab', 1)", "make the table anew"),
+    ("struct<a:varchar(3),b:char(3)>", "named_struct('a', 'x', 'b', 'y')", "make the table anew"),
+])  # fmt: skip
+def test_column_that_pads_its_texts_is_refused(landed, column, value, advice, mode, named):
+    """A key would be compared before it is padded, and its row would come twice."""
+    with refused("FrameError", "landed", f"column 'v' is {column} there", advice, "Nothing was written"):
+        landed(column, value, mode=mode, named=named)
+    assert landed.rows == []
+
+
+@pytest.mark.parametrize("kind", ["string", "varchar(5)"])
+def test_column_that_pads_its_texts_is_taken_once_it_is_altered(landed, spark, kind):
+    with refused("FrameError", "char(5)"):
+        landed("char(5)", "'ab'")
+    spark.sql(f"ALTER TABLE landed ALTER COLUMN v TYPE {kind}")
+    assert landed("char(5)", "'ab'") == ["ab"]
+
+
+def test_column_that_pads_its_texts_may_be_there_where_the_frame_lacks_it(stream, tmp_path, spark):
+    path = str(tmp_path / "t")
+    spark.sql(f"CREATE TABLE delta.`{path}` (id bigint, value string, c char(5), a array<varchar(3)>) USING delta")
+    stream.feed([1])
+    stream.run(DeltaSink(path, stream="s"))
+    assert [row.c for row in spark.read.format("delta").load(path).collect()] == [None]
+
+
+@pytest.mark.parametrize("mode", ["append", "merge"])
+def test_new_table_of_a_frame_with_padded_texts_has_plain_ones(stream, tmp_path, spark, mode):
+    padded, path = str(tmp_path / "padded"), str(tmp_path / "t")
+    spark.sql(f"CREATE TABLE delta.`{padded}` (id bigint, v char(3), w varchar(3)) USING delta")
+    spark.sql(f"INSERT INTO delta.`{padded}` VALUES (1, 'a', 'b')")
+    sink = DeltaSink(path, stream="s", mode=mode, key=["id", "v"] if mode == "merge" else None)
+    stream.feed([1], [2])
+    stream.run(exactly_once(sink)(lambda frame, batch_id: frame.sparkSession.read.format("delta").load(padded)))
+    rows = [tuple(row) for row in spark.read.format("delta").load(path).collect()]
+    assert rows == [(1, "a  ", "b")] * (2 if mode == "append" else 1)
+
+
+def test_appends_by_path_look_at_the_table_once_a_run(stream, tmp_path, monkeypatch):
+    looks = []
+    schema = write.schema
+    monkeypatch.setattr(write, "schema", lambda frame, root: (looks.append(root), schema(frame, root))[1])
+    sink = DeltaSink(str(tmp_path / "t"), stream="s")
+    stream.feed([1], [2], [3], [4])
+    stream.run(sink)
+    assert len(looks) == 1
+    stream.feed([5], [6])
+    stream.run(sink)
+    assert len(looks) == 2
+
+
+# --- collations ---------------------------------------------------------------------------------------------------------
+
+COLLATED = "CAST('x' AS string COLLATE UTF8_LCASE)"
+
+
+@pytest.mark.parametrize("mode", ["append", "merge"])
+def test_text_with_a_collation_is_refused_by_a_new_table(stream, tmp_path, mode):
+    sink = DeltaSink(str(tmp_path / "t"), stream="s", mode=mode, key="id" if mode == "merge" else None)
+    words = ["'v' is string collate UTF8_LCASE in the frame", "cast(… as string collate UTF8_BINARY)", "Nothing was written"]
+    stream.feed([1])
+    with refused("FrameError", *words) as caught:
+        stream.run(exactly_once(sink)(lambda frame, batch_id: frame.selectExpr("id", f"{COLLATED} AS v")))
+    assert "typeCheck" not in str(caught.value)
+
+
+def test_text_of_another_collation_is_refused(landed, spark):
+    with refused("FrameError", "'v' is string there and string collate UTF8_LCASE in the frame", "collate UTF8_BINARY)"):
+        landed("string", COLLATED, mode="append")
+    spark.sql("DROP TABLE landed")
+    spark.conf.set("spark.databricks.delta.schema.typeCheck.enabled", "false")
+    try:
+        spark.sql("CREATE TABLE landed (id bigint, v string COLLATE UTF8_LCASE) USING delta LOCATION '" + landed.path + "2'")
+    finally:
+        spark.conf.unset("spark.databricks.delta.schema.typeCheck.enabled")
+    with refused("FrameError", "'v' is string collate UTF8_LCASE there and string in the frame", "collate UTF8_LCASE)"):
+        landed("string", "'x'", mode="append", suffix="2")
+    assert set(landed("string", COLLATED, mode="append", suffix="2")) == {"x"}
+
+
+def test_key_with_a_collation_is_refused(stream, tmp_path, spark):
+    path = str(tmp_path / "t")
+    spark.sql(f"CREATE TABLE delta.`{path}` (v string) USING delta")
+    stream.feed([1])
+    with refused("FrameError", "'v' is string there and string collate UTF8_LCASE in the frame", "Nothing was written"):
+        stream.run(
+            exactly_once(DeltaSink(path, stream="s", mode="merge", key="v"))(
+                lambda frame, batch_id: frame.selectExpr(f"{COLLATED} AS v")
+            )
+        )
 
 
 # --- what is at the path ------------------------------------------------------------------------------------------------

@@ -58,6 +58,9 @@ def write(stream):
     (["value", "id"], {"value": "id"}, ["value='id' is of type bigint"]),
     (["value", "id"], {"value": "price"}, ["value='price'", "`price`"]),
     (["value", "id"], {"value": "to_json("}, ["value='to_json('", "PARSE_SYNTAX_ERROR"]),
+    (["value", "id"], {"value": "string(sum(id))", "key": "value"}, ["value='string(sum(id))': each row becomes one"]),
+    (["value", "id"], {"key": "string(count(*))"}, ["key='string(count(*))': each row becomes one record", "in the frame"]),
+    (["array(value) as tags"], {"value": "explode(tags)"}, ["value='explode(tags)': each row becomes one record"]),
     (["value"], {"topic": None}, ["topic= is not given", "no column 'topic'"]),
     (["value", "map('a', 'b') as headers"], {}, ["column 'headers' is of type map<string,string>"]),
     (["value", "'x' as partition"], {}, ["column 'partition' is of type string"]),
@@ -75,6 +78,32 @@ def test_row_without_a_topic_is_refused(topic, write, path):
         write(sink, "value", f"if(id = 3, null, '{topic.name}') as topic")
     assert topic.messages() == []
     assert sink.ledger.head("s") is None
+
+
+@pytest.mark.parametrize("path", ["driver", "task"])
+@pytest.mark.parametrize(("header", "words"), [
+    ("named_struct('key', if(id = 2, null, 'k'), 'value', X'01')", "a header whose key is NULL"),
+    ("if(id = 2, null, named_struct('key', 'k', 'value', X'01'))", "a header that is NULL"),
+])  # fmt: skip
+def test_header_without_a_key_is_refused(topic, write, path, header, words):
+    sink = topic.sink(path=path)
+    with refused("WriteFailed", "headers: a row has", words, "Nothing was written"):
+        write(sink, "value", f"array({header}) as headers")
+    assert topic.messages() == []
+    assert sink.ledger.head("s") is None
+
+
+@pytest.mark.parametrize("path", ["driver", "task"])
+def test_headers_may_be_null_or_empty(topic, write, path):
+    headers = "array(named_struct('key', 'k', 'value', cast(null as binary)))"
+    columns = ["value", f"case id when 1 then null when 2 then slice({headers}, 1, 0) else {headers} end headers"]
+    write(topic.sink(path=path), *columns)
+    assert [message.headers() for message in topic.messages()] == [None, None, [("k", None)]]
+
+
+def test_window_over_the_batch_is_no_aggregate(topic, write):
+    write(topic.sink(value="string(sum(id) over ())"), "id")
+    assert [message.value() for message in topic.messages()] == [b"6"] * 3
 
 
 @pytest.mark.parametrize("path", ["driver", "task"])

@@ -1,11 +1,13 @@
 """Whether a frame fits a Delta table: its columns, and their types without loss.
 
 Delta's MERGE silently drops columns that the table lacks. MERGE, and an append to a table by its name, silently round what
-the table's type does not hold. An append to a path casts nothing but narrower integers.
+the table's type does not hold. An append to a path casts nothing but narrower integers. Every write pads what goes into a
+``char(n)`` column, and MERGE compares keys before they are padded.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 from pyspark.sql.types import (
@@ -22,12 +24,14 @@ from pyspark.sql.types import (
     NullType,
     ShortType,
     StringType,
+    StructField,
     StructType,
     TimestampNTZType,
 )
 
 from foreachonce.delta.target import DeltaTarget, shown
 from foreachonce.errors import FrameError
+from foreachonce.spark.frames import backticked
 
 # How many decimal digits the greatest value of each has.
 _DIGITS: dict[type[DataType], int] = {ByteType: 3, ShortType: 5, IntegerType: 10, LongType: 19}
@@ -38,6 +42,11 @@ _EXACT: dict[type[DataType], tuple[type[DataType], ...]] = {
     DoubleType: (ByteType, ShortType, IntegerType, FloatType),
     TimestampNTZType: (DateType,),
 }
+# Where Spark keeps that a text, or a text inside of a column, was declared as char(n) or varchar(n).
+DECLARED = "__CHAR_VARCHAR_TYPE_STRING"
+# Types that Spark neither compares nor orders, by the names of their classes, which not every version has.
+_UNORDERED = ("MapType", "VariantType", "CalendarIntervalType", "GeographyType", "GeometryType")
+_COLLATED = re.compile(r"string collate \w+")
 
 
 def check_columns(target: DeltaTarget, columns: Sequence[str], existing: Sequence[str]) -> None:
@@ -66,8 +75,92 @@ def check_columns(target: DeltaTarget, columns: Sequence[str], existing: Sequenc
     if lacking and target.mode == "merge" and not target.merge_schema:
         raise FrameError(
             f"{where}: the frame lacks the table's columns {lacking}; add them to the frame, or give the sink "
-            "merge_schema=True, which leaves them as they are. Nothing was written."
+            "merge_schema=True, which leaves them as they are and computes those that Delta generates. Nothing was written."
         )
+
+
+def check_order(target: DeltaTarget, schema: StructType) -> None:
+    """Refuse a key or an order of a type that Spark does not compare: without it the first batch alone would be written.
+
+    Raises:
+        FrameError: naming the keyword, the column and its type.
+    """
+    types = {field.name.lower(): field.dataType for field in schema.fields}
+    for keyword, names, advice in (
+        ("key", target.key, "does not compare; name columns of other types, or make it text in the query"),
+        ("order_by", target.order_by, "does not order; order by a number, a date or a timestamp"),
+    ):
+        for name in names:
+            if not _is_ordered(types[name.lower()]):
+                raise FrameError(
+                    f"table {shown(target.place)}: {keyword}= names {name!r}, {types[name.lower()].simpleString()}, which "
+                    f"Spark {advice}. Nothing was written."
+                )
+
+
+def _is_ordered(kind: DataType) -> bool:
+    if isinstance(kind, StructType):
+        return all(_is_ordered(field.dataType) for field in kind.fields)
+    if isinstance(kind, ArrayType):
+        return _is_ordered(kind.elementType)
+    return type(kind).__name__ not in _UNORDERED
+
+
+def padded(field: StructField) -> str | None:
+    """How a column was declared whose texts are padded with blanks; None for any other. ``char(n)`` may be inside of it."""
+    declared = str(field.metadata.get(DECLARED, ""))
+    return declared if re.search(r"\bchar\(\d+\)", declared) else None
+
+
+def check_padding(target: DeltaTarget, columns: Sequence[str], existing: StructType) -> None:
+    """Refuse a frame that writes a ``char(n)`` column: another text would come back, and a key would come twice.
+
+    Args:
+        target: the table and how it is written.
+        columns: the frame's.
+        existing: the table's; without fields if there is no table.
+
+    Raises:
+        FrameError: naming the column.
+    """
+    names = {name.lower() for name in columns}
+    for field in existing.fields:
+        declared = padded(field)
+        if declared is not None and field.name.lower() in names:
+            raise FrameError(
+                f"table {shown(target.place)}: column {field.name!r} is {declared} there, which pads a text with blanks, so "
+                f"another text comes back; {_unpadded(field.name, declared)}. Nothing was written."
+            )
+
+
+def _unpadded(name: str, declared: str) -> str:
+    if declared.startswith("char("):
+        return f"alter it to string or varchar: ALTER TABLE … ALTER COLUMN {backticked(name)} TYPE string"
+    # ALTER COLUMN a.element TYPE string succeeds, and Spark pads as before.
+    return "make the table anew with string or varchar there, since ALTER TABLE does not end the padding inside of a column"
+
+
+def check_collations(target: DeltaTarget, schema: StructType, existing: StructType) -> None:
+    """Name a column with a collation that is why Delta or Spark has refused the frame; their advice is no good one.
+
+    Args:
+        target: the table and how it is written.
+        schema: the frame's.
+        existing: the table's; without fields if there is no table.
+
+    Raises:
+        FrameError: naming the column and its types.
+    """
+    columns = {name: column for name, _, column in _common(schema, existing)}
+    for field in schema.fields:
+        value, column = field.dataType.simpleString(), columns.get(field.name, StringType()).simpleString()
+        if (_COLLATED.search(value) or _COLLATED.search(column)) and (value != column or field.name not in columns):
+            there = f"{column} there and {value}" if field.name in columns else value
+            wanted = column if _COLLATED.fullmatch(column) else "string collate UTF8_BINARY"
+            raise FrameError(
+                f"table {shown(target.place)}: column {field.name!r} is {there} in the frame, and Delta keeps no text of "
+                f"another collation than the column's; cast it in the query: cast(… as {wanted}). Nothing was written."
+            )
 
 
 def check_types(target: DeltaTarget, schema: StructType, existing: StructType, widens: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""What the sink asks of Delta through Spark, by public commands; and Spark's and Delta's errors as this library's.
+"""What the sink asks of Delta through Spark, by public commands.
 
 MERGE takes its guard only from the session's settings. They are set on a clone of the batch's session, so no other writer
 and no other query of the session sees them, and nothing has to be taken back.
@@ -8,17 +8,19 @@ Source: DeltaCommand.getTxnVersionAndAppId and DeltaMergeBuilder.execute of delt
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import pyspark
 
+from foreachonce.delta.errors import translated
+from foreachonce.delta.fit import DECLARED, padded
 from foreachonce.delta.log import LOG
 from foreachonce.delta.target import is_path, shown
-from foreachonce.errors import ConfigurationError, Conflict, ForeachOnceError, FrameError, WriteFailed
+from foreachonce.errors import ConfigurationError
 from foreachonce.spark.files import java_class
-from foreachonce.spark.frames import backticked, excerpt, job_error, refusal
+from foreachonce.spark.frames import backticked, excerpt, refusal
 from foreachonce.spark.resolve import is_connect
 
 if TYPE_CHECKING:
@@ -37,30 +39,10 @@ NEEDED = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
-# By table and run, the columns that the table is partitioned by; of so many runs.
-_partitions: dict[tuple[str, str], tuple[str, ...]] = {}
+# What was asked once; the newest so many answers.
+_answers: dict[tuple[str, ...], Any] = {}
 KEPT = 64
-# How Delta names the errors of a commit that lost to another; source: DeltaConcurrentExceptions.scala.
-CONFLICTS = (
-    "DELTA_CONCURRENT",
-    "DELTA_METADATA_CHANGED",
-    "DELTA_PROTOCOL_CHANGED",
-    "io.delta.exceptions.",
-    "FileAlreadyExists",
-)
-# How Spark and Delta name the errors that a row's value causes. They fail a task, and with it the job, before Delta commits.
-# Source: error-conditions.json of apache/spark, delta-error-classes.json of delta-io/delta.
-VALUES = (
-    "CAST_INVALID_INPUT",
-    "CAST_OVERFLOW",
-    "NUMERIC_VALUE_OUT_OF_RANGE",
-    "ARITHMETIC_OVERFLOW",
-    "DIVIDE_BY_ZERO",
-    "DELTA_CAST_OVERFLOW_IN_TABLE_WRITE",
-    "DELTA_EXCEED_CHAR_VARCHAR_LIMIT",
-    "DELTA_NOT_NULL_CONSTRAINT_VIOLATED",
-    "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES",
-)
+T = TypeVar("T")
 MATERIALIZE = "spark.databricks.delta.merge.materializeSource"
 
 
@@ -117,14 +99,33 @@ def schema(frame: DataFrame, root: str | None) -> StructType:
 
 def partition_columns(frame: DataFrame, root: str, run_id: str) -> tuple[str, ...]:
     """The columns that a table is partitioned by; asked once a run, since no write of a run changes them."""
-    known = _partitions.get((root, run_id))
-    if known is None:
+
+    def ask() -> tuple[str, ...]:
         detail = frame.sparkSession.sql(f"DESCRIBE DETAIL delta.{backticked(root)}").select("partitionColumns").first()
-        known = tuple(detail[0]) if detail is not None else ()
-        while len(_partitions) >= KEPT:
-            _partitions.pop(next(iter(_partitions)), None)
-        _partitions[root, run_id] = known
-    return known
+        return tuple(detail[0]) if detail is not None else ()
+
+    return once(("partitions", root, run_id), ask)
+
+
+def once(key: tuple[str, ...], ask: Callable[[], T]) -> T:
+    """What ``ask`` returns, which is asked once for a key; not remembered if it raises."""
+    if key in _answers:
+        known: T = _answers[key]
+        return known
+    answer = ask()
+    while len(_answers) >= KEPT:
+        _answers.pop(next(iter(_answers)), None)
+    _answers[key] = answer
+    return answer
+
+
+def unpadded(frame: DataFrame) -> DataFrame:
+    """The frame with its ``char(n)`` columns as plain texts: Delta would declare those of a new table as the frame's."""
+    for field in frame.schema.fields:
+        if padded(field) is not None:
+            kept = {name: value for name, value in (field.metadata or {}).items() if name != DECLARED}
+            frame = frame.withMetadata(field.name, kept)
+    return frame
 
 
 def without_empty(frame: DataFrame, columns: Collection[str], where: str) -> DataFrame:
@@ -169,7 +170,7 @@ def append(frame: DataFrame, place: str, *, is_path: bool, options: dict[str, st
     """Append a frame's rows in one commit; a path without a table becomes one.
 
     Raises:
-        ForeachOnceError: see :func:`translated`.
+        ForeachOnceError: see :func:`~foreachonce.delta.errors.translated`.
     """
     writer = frame.write.format("delta").mode("append").options(**options)
     if partition_by:
@@ -185,7 +186,7 @@ def append_nothing(root: str, options: dict[str, str]) -> None:
     """Make a commit without rows.
 
     Raises:
-        ForeachOnceError: see :func:`translated`.
+        ForeachOnceError: see :func:`~foreachonce.delta.errors.translated`.
     """
     from pyspark.sql import SparkSession
 
@@ -310,60 +311,3 @@ def _newest_checkpoint(names: Sequence[str]) -> list[str]:
     """The files of the newest checkpoint, in any of Delta's forms; none if there is no checkpoint."""
     checkpoints = sorted(name for name in names if re.fullmatch(r"\d{20}\.checkpoint\.(.+\.)?(parquet|json)", name))
     return [name for name in checkpoints if name[:20] == checkpoints[-1][:20]]
-
-
-@contextmanager
-def translated(place: str) -> Iterator[None]:
-    """Raise errors of Spark and Delta as this library's.
-
-    Raises:
-        Conflict: another commit came first; nothing was written.
-        WriteFailed: a row's value or a constraint of the table failed the job; nothing was written.
-        ConfigurationError: the table's schema is not in the catalog; nothing was written.
-        FrameError: the frame does not fit the table; nothing was written.
-        CommitInDoubt: the job was lost; the log shows the outcome.
-    """
-    from py4j.protocol import Py4JError
-    from pyspark.errors import PySparkException
-
-    try:
-        yield
-    except (PySparkException, Py4JError) as error:
-        failed = _translate(_thrown(error), shown(place))
-    else:
-        return
-    raise failed
-
-
-def _thrown(error: Exception) -> Exception:
-    """The error from Java. PySpark fails to convert some of Delta's errors, and then raises its own failure."""
-    from py4j.protocol import Py4JJavaError
-
-    hidden = error.__context__
-    return hidden if isinstance(error, Py4JJavaError) and isinstance(hidden, Py4JJavaError) else error
-
-
-def _translate(error: Exception, place: str) -> ForeachOnceError:
-    from py4j.protocol import Py4JJavaError
-    from pyspark.errors import AnalysisException
-
-    text = str(error.java_exception.toString()) if isinstance(error, Py4JJavaError) else str(error)
-    if any(word in text for word in CONFLICTS):
-        return Conflict(f"table {place}: another commit came first. Nothing was written. {excerpt(text)}")
-    if value := _value_error(str(error)):
-        return WriteFailed(f"table {place}: a row's value fails the batch; fix or filter it. Nothing was written. {value}")
-    if "[SCHEMA_NOT_FOUND]" in text:
-        missing = place.rpartition(".")[0]
-        return ConfigurationError(
-            f"table {place}: the catalog lacks the schema {missing}; make it first: CREATE SCHEMA {missing}. Nothing was "
-            "written."
-        )
-    if isinstance(error, AnalysisException) or "AnalysisException" in text.split(":")[0]:
-        return FrameError(f"table {place}: the rows do not fit it. Nothing was written. {excerpt(text)}")
-    return job_error(error)
-
-
-def _value_error(text: str) -> str | None:
-    """Spark's error about a row's value, which may be the cause of another error; None if there is none."""
-    match = re.search(rf"\[(?:{'|'.join(VALUES)})[.\w]*\].*?(?=\n\s+at |\Z)", text, re.DOTALL)
-    return None if match is None else excerpt(match[0])

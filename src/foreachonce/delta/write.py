@@ -13,7 +13,8 @@ from operator import or_
 from typing import TYPE_CHECKING, NamedTuple
 
 from foreachonce.delta.commit import Own, session_settings, write_options
-from foreachonce.delta.fit import check_columns, check_types
+from foreachonce.delta.errors import COLLATIONS, missing_column, translated
+from foreachonce.delta.fit import check_collations, check_columns, check_order, check_padding, check_types
 from foreachonce.delta.spark import (
     Clause,
     append,
@@ -22,10 +23,11 @@ from foreachonce.delta.spark import (
     make_table,
     materialized,
     merge,
+    once,
     partition_columns,
     refuse_merge_on_connect,
     schema,
-    translated,
+    unpadded,
     widens,
     without_empty,
 )
@@ -54,23 +56,32 @@ def write(work: TableWrite, own: Own, root: str | None) -> None:
 
     Raises:
         FrameError, ConfigurationError: the frame or a condition does not fit the table; nothing was written.
-        WriteFailed, Conflict, CommitInDoubt: see :func:`~foreachonce.delta.spark.translated`.
+        WriteFailed, Conflict, CommitInDoubt: see :func:`~foreachonce.delta.errors.translated`.
     """
     frame, target = work
     if frame is None:
         return append_nothing(target.place if root is None else root, write_options(own))
     parts = target.partition_by if root is None else partition_columns(frame, root, own.entry.run_id)
-    frame = without_empty(frame, parts, f"table {shown(target.place)}")
+    frame = without_empty(unpadded(frame), parts, f"table {shown(target.place)}")
     if root is None and not is_path(target.place):
         make_table(frame, target.place, target.partition_by)
     try:
         return _merge(frame, target, own, root) if target.mode == "merge" else _append(frame, target, own, root)
-    except FrameError as error:
+    except (FrameError, WriteFailed) as error:
         failed = error
-    # Delta's error names neither column nor keyword. These checks do; raised in the handler, they would follow its text.
+    # In the handler, what explains Delta's error would follow its text.
+    raise _explained(failed, frame, target, root) from None
+
+
+def _explained(failed: ForeachOnceError, frame: DataFrame, target: DeltaTarget, root: str | None) -> ForeachOnceError:
+    """The error of a commit. Delta's names neither column nor keyword; checks that do raise their own."""
+    if isinstance(failed, WriteFailed):
+        return missing_column(failed, target.place, frame.columns) or failed
     _check_frame(frame, target, root)
     _check_conditions(frame, target, root)
-    raise failed from None
+    if any(word in str(failed) for word in COLLATIONS):
+        check_collations(target, frame.schema, schema(frame, root))
+    return failed
 
 
 def _append(frame: DataFrame, target: DeltaTarget, own: Own, root: str | None) -> None:
@@ -78,6 +89,9 @@ def _append(frame: DataFrame, target: DeltaTarget, own: Own, root: str | None) -
     if by_name and root is not None:
         # Spark casts rows for a table that is given by its name; for a path Delta refuses them.
         _check_frame(frame, target, root)
+    elif root is not None:
+        key = ("padding", root, own.entry.run_id, *frame.columns)
+        once(key, lambda: check_padding(target, frame.columns, schema(frame, root)))
     options = write_options(own) | ({"mergeSchema": "true"} if target.merge_schema else {})
     append(frame, target.place, is_path=not by_name, options=options, partition_by=target.partition_by)
 
@@ -102,6 +116,8 @@ def _check_frame(frame: DataFrame, target: DeltaTarget, root: str | None) -> lis
     """Refuse a frame that does not fit the table; return the table's columns."""
     existing = schema(frame, root)
     check_columns(target, frame.columns, existing.names)
+    check_order(target, frame.schema)
+    check_padding(target, frame.columns, existing)
     check_types(target, frame.schema, existing, lambda: target.merge_schema and root is not None and widens(frame, root))
     return existing.names
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from foreachonce.errors import FrameError
+from foreachonce.errors import FrameError, WriteFailed
 from foreachonce.faults import fault
 from foreachonce.kafka.producer import TransactionalProducer
 from foreachonce.spark.frames import backticked
@@ -55,24 +55,37 @@ class Shape:
         Raises:
             FrameError: a column is missing, unknown, or of a type that a record cannot hold.
         """
-        from pyspark.errors import AnalysisException
-        from pyspark.sql import functions as F
-
         given = self.given
         names = [name for name in TYPES if name in given or name in frame.columns]
         wanted = {name: given.get(name, backticked(name)) for name in names if not (name == "topic" and self.topic)}
         self._check_names(frame.columns, wanted)
-        try:
-            selected = frame.select(*(F.expr(expression).alias(name) for name, expression in wanted.items()))
-        except AnalysisException as error:
-            first = next((line for line in str(error).splitlines() if line.strip()), "")
-            keywords = ", ".join(f"{name}={expression!r}" for name, expression in given.items()) or "the frame"
-            raise FrameError(f"{keywords}: {first} Nothing was written.") from None
-        types = dict(selected.dtypes)
+        # Beside the frame's columns Spark refuses an aggregate, which alone would make one record of the whole batch.
+        types = self._types(frame, wanted, ["*"] if given else [])
         self._check_types(types)
         is_ready = sorted(wanted) == sorted(frame.columns) and not given and not {"void", "timestamp"} & set(types.values())
-        expressions = None if is_ready else [_as_sent(name, expression) for name, expression in wanted.items()]
+        sent = {name: _as_sent(name, expression) for name, expression in wanted.items()}
+        if given:
+            # explode() and others that make several rows of one are refused by Spark inside of another expression.
+            self._types(frame, sent)
+        expressions = None if is_ready else [f"{expression} as {name}" for name, expression in sent.items()]
         return RecordColumns(frame.schema.json(), expressions)
+
+    def _types(self, frame: DataFrame, wanted: Mapping[str, str], beside: Sequence[str] = ()) -> dict[str, str]:
+        """The types of expressions over a frame, which are selected beside other columns."""
+        from pyspark.errors import AnalysisException
+        from pyspark.sql import functions as F
+
+        try:
+            selected = frame.select(*beside, *(F.expr(expression).alias(name) for name, expression in wanted.items()))
+            return dict(selected.dtypes[-len(wanted) :])
+        except AnalysisException as error:
+            failed = error
+        if len(wanted) > 1:
+            for name, expression in wanted.items():
+                self._types(frame, {name: expression}, beside)
+        first = next((line for line in str(failed).splitlines() if line.strip()), "")
+        keywords = ", ".join(f"{name}={self.given[name]!r}" for name in wanted if name in self.given) or "the frame"
+        raise FrameError(f"{keywords}: {_many_or_none(first)}{first} Nothing was written.")
 
     def _check_names(self, columns: list[str], wanted: Mapping[str, str]) -> None:
         if "value" not in wanted:
@@ -123,8 +136,15 @@ class RecordColumns:
 
 def _as_sent(name: str, expression: str) -> str:
     if name == "timestamp":
-        return f"unix_millis({expression}) as timestamp"
-    return f"cast(({expression}) as {'binary' if name in ('key', 'value') else TYPES[name][0]}) as {name}"
+        return f"unix_millis({expression})"
+    return f"cast(({expression}) as {'binary' if name in ('key', 'value') else TYPES[name][0]})"
+
+
+def _many_or_none(error: str) -> str:
+    """What an expression does wrong that Spark's error does not say."""
+    if "MISSING_GROUP_BY" not in error and "UNSUPPORTED_GENERATOR" not in error:
+        return ""
+    return "each row becomes one record; aggregate or explode rows in the frame instead. "
 
 
 def split(frame: DataFrame, parts: int) -> DataFrame:
@@ -145,7 +165,7 @@ def send(producer: TransactionalProducer, batches: Iterable[pa.RecordBatch], top
 
     Raises:
         FrameError: a row names no topic.
-        WriteFailed: a record was rejected, or the transaction takes too long.
+        WriteFailed: a header has no key, a record was rejected, or the transaction takes too long.
     """
     rows = 0
     for batch in batches:
@@ -183,5 +203,13 @@ def _options(names: list[str], values: tuple[Any, ...]) -> dict[str, Any]:
     """A record's further fields, as the client takes them; ``headers`` come as a list of structs."""
     options = {name: value for name, value in zip(names, values, strict=True) if value is not None}
     if "headers" in options:
-        options["headers"] = [(header["key"], header["value"]) for header in options["headers"]]
+        options["headers"] = [_header(header) for header in options["headers"]]
     return options
+
+
+def _header(header: Mapping[str, Any] | None) -> tuple[str, bytes | None]:
+    if header is None or header["key"] is None:
+        # The client would send the text None as the header's key.
+        what = "a header that is NULL" if header is None else "a header whose key is NULL"
+        raise WriteFailed(f"headers: a row has {what}; fix or filter it, or leave headers out of it. Nothing was written.")
+    return header["key"], header["value"]

@@ -34,7 +34,9 @@ class KafkaSink(BaseSink["DataFrame"]):
             entries are in the topic ``foreachonce.<stream>``, and the transactional ids begin with that name.
         key, value, headers: SQL expressions over the frame's columns, such as ``"order_id"`` and ``"to_json(struct(*))"``.
             None takes the column of that name, as Spark's own sink does. Keys and values are text or bytes, headers an
-            ``array<struct<key:string,value:binary>>``. The columns ``partition`` and ``timestamp`` are used too.
+            ``array<struct<key:string,value:binary>>``, in which only values may be NULL. Each row becomes one record, so
+            aggregates and generators such as ``explode()`` are refused here; they belong in the frame. The columns
+            ``partition`` and ``timestamp`` are used too.
         transactions: how many transactions, side by side, a batch is made of. With more than one a batch becomes visible
             part by part; rows with the same key are in the same part.
         transaction_timeout_ms: after how many milliseconds the broker aborts a transaction: how long a batch may take. At
