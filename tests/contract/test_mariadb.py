@@ -8,6 +8,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
+from pyspark.sql.types import StringType, StructField, StructType
 
 from foreachonce import FrameError, JdbcSink, SinkUnavailable, SqlLedger, WriteFailed, exactly_once
 from foreachonce.errors import CommitInDoubt
@@ -162,7 +163,8 @@ def test_rows_that_fail_half_way_are_rolled_back(way, query):
 
 def check(url: str, *key: str, columns: tuple[str, ...] = ("id", "v")) -> None:
     with DATABASE.writing(parse_url(url)) as connection:
-        DATABASE.check_table(connection, "t", None, columns, key)
+        frame = StructType([StructField(name, StringType()) for name in columns])
+        DATABASE.check_table(connection, "t", None, frame, key)
 
 
 @pytest.mark.parametrize("engine", ["MyISAM", "Aria", "MEMORY"])
