@@ -66,14 +66,29 @@ def test_rows_are_inserted_and_updated(bring, query, statements):
     assert statements == ["MERGE INTO"]
 
 
-@pytest.mark.parametrize(("skip", "written"), [(True, 1), (False, 3)])
-def test_row_that_stays_as_it_is_is_left_alone_where_that_is_wanted(bring, query, skip, written):
-    query("create table t (id int primary key, v text)")
-    query("insert into t values (2, 'new'), (3, 'new'), (4, null)")
+@pytest.mark.parametrize(("kind", "also", "skip", "written"), [
+    ("text", None, False, 1),
+    ("varchar(9)", None, False, 1),
+    ("text", None, True, 1),
+    ("citext", None, False, 3),
+    ("citext", None, True, 1),
+    ("json", None, False, 3),
+    ("text", "create publication p for table t", False, 3),
+    ("text", "create publication p for tables in schema public", False, 3),
+    ("text", "create publication p for all tables", False, 3),
+], ids=str)  # fmt: skip
+def test_row_that_stays_as_it_is_is_left_alone_where_nobody_can_tell(bring, query, statements, kind, also, skip, written):
+    query("create extension if not exists citext")
+    value = '"new"' if kind == "json" else "new"
+    query(f"create table t (id int primary key, v {kind})")
+    query(f"insert into t values (2, '{value}'), (3, '{value}'), (4, null)")
+    if also:
+        query(also)
     before = dict(query("select id, xmin::text from t"))
-    bring(NEW, skip_unchanged=skip)
+    bring(f"select id, cast('{value}' as {kind}) as v from generate_series(2, 4) as id", skip_unchanged=skip)
     after = dict(query("select id, xmin::text from t"))
     assert sum(before[each] != after[each] for each in before) == written
+    assert statements == ["MERGE INTO"]
 
 
 def test_names_that_need_quotes_and_a_table_of_keys_alone(bring, query, statements):
