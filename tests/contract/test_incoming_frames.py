@@ -32,6 +32,18 @@ def test_frame_is_refused(url, stream, query, frame):
     assert query("select count(*) from foreachonce_ledger") == [(0,)]
 
 
+def test_nested_key_goes_or_is_refused_by_name(url, stream, query):
+    rows = exactly_once(JdbcSink(url, table="t", stream="s", **MERGE))(
+        lambda frame, batch_id: frame.selectExpr("struct(id) as k", "value as v"))  # fmt: skip
+    stream.feed([1], [1])
+    if url.startswith("mysql"):
+        with refused("FrameError", "key= names 'k'", "to_json()"):
+            stream.run(rows)
+    else:
+        stream.run(rows)
+        assert query("select count(*) from t") == [(1,)]
+
+
 def test_column_that_every_table_has_is_refused(postgres_url, url, stream):
     if url != postgres_url:
         pytest.skip("PostgreSQL's alone")

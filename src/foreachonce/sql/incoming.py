@@ -29,6 +29,7 @@ def check_frame(target: SqlTarget, frame: StructType, database: Database) -> Non
     """
     _check_columns(target, frame)
     _check_order(target, frame, database)
+    _check_key(target, frame, database)
     _check_collations(target, frame)
     _check_fields(target, frame)
     _check_spelling(database, target, without_op(target, frame))
@@ -55,6 +56,15 @@ def _check_order(target: SqlTarget, frame: StructType, database: Database) -> No
             raise FrameError(
                 f"table {target}: order_by= names {name!r}, {frame[name].dataType.simpleString()}, which the database does "
                 "not order as Spark does; order by a number, a date or a timestamp."
+            )
+
+
+def _check_key(target: SqlTarget, frame: StructType, database: Database) -> None:
+    for name in target.key:
+        if name_of(frame[name].dataType) in database.unkeyed:
+            raise FrameError(
+                f"table {target}: key= names {name!r}, {frame[name].dataType.simpleString()}, which the database cannot "
+                "index; name columns of other types, or make it text in the frame: to_json()."
             )
 
 

@@ -86,6 +86,8 @@ class Database(ABC):
     """How many columns a frame may have, less those that the rows have beside them on their way; None: no limit is known."""
     unordered: ClassVar[tuple[str, ...]] = ()
     """Spark's types, by their short names, that the database orders in another way."""
+    unkeyed: ClassVar[tuple[str, ...]] = ()
+    """Spark's types, by their short names, that cannot be a key."""
     table_options: ClassVar[Mapping[str, str]] = {}
     """SQLAlchemy's options for a new table."""
 

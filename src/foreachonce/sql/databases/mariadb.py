@@ -91,6 +91,7 @@ class MariaDb(LoadingDatabase):
     guarantee: ClassVar[str] = "exactly once and atomic: rows and ledger entry are one MariaDB or MySQL transaction"
     locks_in_order: ClassVar[bool] = True
     tells_case_apart: ClassVar[bool] = False
+    unkeyed: ClassVar[tuple[str, ...]] = NESTED
     most_columns: ClassVar[int | None] = 1015
     # Other collations take texts for equal that Spark tells apart.
     table_options: ClassVar[Mapping[str, str]] = {
