@@ -20,6 +20,8 @@ from bench.place import DDL, BatchFunction, Bench, lineitem, session
 from tests.servers.postgres import database, postgres
 
 ROUNDS = 3
+# By a word of its name, what a process is.
+KINDS = {"java": "Java", "postgres": "PostgreSQL", "python": "Python"}
 
 
 def used() -> Counter[str]:
@@ -30,20 +32,11 @@ def used() -> Counter[str]:
         if times is None:
             continue
         name = process.info["name"] or ""
-        kind = (
-            "Java"
-            if "java" in name
-            else "PostgreSQL"
-            if name.startswith("postgres")
-            else "Python"
-            if "python" in name
-            else ""
-        )
-        found[kind] += (
-            times.user + times.system + times.children_user + times.children_system
-            if kind == "PostgreSQL"
-            else (times.user + times.system)
-        )
+        kind = next((kind for word, kind in KINDS.items() if word in name), "")
+        found[kind] += times.user + times.system
+        if kind == "PostgreSQL":
+            # Its backends end with their connections.
+            found[kind] += times.children_user + times.children_system
     return found
 
 
@@ -62,7 +55,7 @@ def main() -> None:
         for name, make in ways.items():
             found = [_measured(bench, make(), data) for _ in range(ROUNDS + 1)][1:]
             best = min(found, key=lambda each: each["seconds"])
-            spent = sum(best[kind] for kind in ("Java", "Python", "PostgreSQL"))
+            spent = sum(best[kind] for kind in KINDS.values())
             figures = [best["seconds"], best["Java"], best["Python"], best["PostgreSQL"], spent / (os.cpu_count() or 1)]
             table.add_row(name, *(f"{figure:.2f}" for figure in figures))
     console.print(table)

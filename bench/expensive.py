@@ -21,9 +21,11 @@ from pyspark.sql import functions as F
 from rich.console import Console
 
 from bench.contenders import spark_jdbc
+from bench.kafka import PARTITIONS as TOPIC_PARTITIONS
+from bench.kafka import ours, spark_sink
 from bench.place import BatchFunction, Bench
 from bench.rounds import OURS, Work, interleaved
-from foreachonce import JdbcSink, KafkaSink
+from foreachonce import JdbcSink
 from tests.servers.kafka import broker, make_topic
 from tests.servers.mariadb import database, mariadb
 
@@ -51,7 +53,7 @@ def measure(bench: Bench, rounds: int, console: Console) -> list[Work]:
     with mariadb() as server, database(server) as maria, broker() as kafka, tempfile.TemporaryDirectory() as folder:
         places = {
             "PostgreSQL": Place(_table(bench.url), _jdbc(bench.url)),
-            "Kafka": Place(_topic(kafka.servers), _kafka(kafka.servers)),
+            "Kafka": Place(_topic(kafka.servers, ours), _topic(kafka.servers, spark_sink)),
             "MariaDB": Place(_table(maria), _jdbc(maria)),
             "SQLite": Place(_table(f"sqlite:///{folder}/bench.db"), None),
         }
@@ -143,21 +145,11 @@ def _jdbc(url: str) -> Callable[[str], BatchFunction]:
     return lambda name: spark_jdbc(url, tuned=True, table=name)
 
 
-def _topic(servers: str) -> Callable[[str], BatchFunction]:
-    def make(name: str) -> BatchFunction:
-        make_topic(servers, name, 2)
-        return KafkaSink(servers, topic=name, stream=name)
+def _topic(servers: str, make: Callable[[str, str], BatchFunction]) -> Callable[[str], BatchFunction]:
+    """A side of Kafka's benchmark, into a new topic."""
 
-    return make
+    def made(name: str) -> BatchFunction:
+        make_topic(servers, name, TOPIC_PARTITIONS)
+        return make(servers, name)
 
-
-def _kafka(servers: str) -> Callable[[str], BatchFunction]:
-    def make(name: str) -> BatchFunction:
-        make_topic(servers, name, 2)
-
-        def write(frame: DataFrame, batch_id: int) -> None:
-            frame.write.format("kafka").option("kafka.bootstrap.servers", servers).option("topic", name).save()
-
-        return write
-
-    return make
+    return made

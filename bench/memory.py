@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -52,29 +53,51 @@ def measure(bench: Bench, rounds: int, console: Console) -> Work:
     return interleaved(work, {OTHER: side(tenth()), OURS: side(lineitem())}, min(rounds, 3), console)
 
 
+class Peak:
+    """The most that this process and its JVM hold meanwhile, and what that JVM has started, in MB.
+
+    Args:
+        with_workers: look at what the JVM has started too.
+    """
+
+    def __init__(self, *, with_workers: bool = False) -> None:
+        self.driver = self.workers = 0.0
+        self._with_workers, self._is_over = with_workers, threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        python = psutil.Process()
+        jvm = next(child for child in python.children(recursive=True) if "java" in child.name())
+        while not self._is_over.wait(SECONDS_BETWEEN_LOOKS):
+            self.driver = max(self.driver, _resident([python, jvm]))
+            if self._with_workers:
+                self.workers = max(self.workers, _resident(jvm.children(recursive=True)))
+
+
 def _resident(processes: list[psutil.Process]) -> float:
-    return sum(process.memory_info().rss for process in processes) / 1e6
+    total = 0.0
+    for process in processes:
+        # Workers come and go.
+        with suppress(psutil.NoSuchProcess):
+            total += process.memory_info().rss / 1e6
+    return total
 
 
 def _drive(url: str, data: Path) -> float:
     """Write one batch, and return the most that this process and its JVM held, in MB."""
     spark = session(MASTER)
-    bench = Bench(spark, url)
-    python = psutil.Process()
-    driver = next(child for child in python.children(recursive=True) if "java" in child.name())
-    seen, is_over = [0.0], threading.Event()
-
-    def watch() -> None:
-        while not is_over.wait(SECONDS_BETWEEN_LOOKS):
-            seen.append(_resident([python, driver]))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    bench.stream(sink(url), data)
-    is_over.set()
-    watcher.join()
+    with Peak() as peak:
+        Bench(spark, url).stream(sink(url), data)
     spark.stop()
-    return max(seen)
+    return peak.driver
 
 
 if __name__ == "__main__":

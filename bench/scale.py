@@ -11,24 +11,21 @@ import math
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import psutil
 from rich.console import Console
 from rich.table import Table
 
 from bench.ledger import FILL
+from bench.memory import MASTER, Peak
 from bench.place import Bench, session
 from foreachonce import JdbcSink, exactly_once, observe
 
-CLUSTER = "local-cluster[1,2,2048]"
-SECONDS_BETWEEN_LOOKS = 0.05
 PAGE = Path("build/bench/scale.md")
 # By axis: what grows, and what each size is measured as.
 ROWS = (100_000, 1_000_000, 10_000_000, 30_000_000)
@@ -61,7 +58,7 @@ class Case:
     columns: int = 10
     batches: int = 2
     streams: int = 1
-    master: str = CLUSTER
+    master: str = MASTER
 
 
 def cases() -> Iterator[Case]:
@@ -125,12 +122,12 @@ def _drive(url: str, case: Case) -> Mapping[str, float]:
     spark = session(case.master)
     took: dict[str, list[float]] = {}
     observe.only(lambda event: took.setdefault(event.stream, []).append(event.seconds["total"]))
-    with _memory(case) as memory:
+    with Peak(with_workers=case.master == MASTER) as peak:
         (_many if case.streams > 1 or case.axis.startswith("streams") else _one)(spark, url, case)
     spark.stop()
     is_many = case.batches > 2 or case.axis.startswith("streams")
     every = [seconds for each in took.values() for seconds in (each[1:] if is_many else each[-1:])]
-    return {"seconds": median(every), **memory()}
+    return {"seconds": median(every), "driver": peak.driver, "worker": peak.workers}
 
 
 def _function(url: str, case: Case, stream: str) -> Any:
@@ -171,41 +168,6 @@ def _many(spark: Any, url: str, case: Case) -> None:
         time.sleep(max(0.0, (EPOCHS - case.streams) / LOAD) + 2 * every)
         for query in queries:
             query.stop()
-
-
-class _memory:  # noqa: N801 - a context
-    """The most that the driver, and its workers, hold meanwhile, in MB."""
-
-    def __init__(self, case: Case) -> None:
-        self.driver, self.worker, self._is_over = 0.0, 0.0, threading.Event()
-        self._case, self._thread = case, threading.Thread(target=self._watch)
-
-    def __enter__(self) -> Callable[[], Mapping[str, float]]:
-        self._thread.start()
-        return lambda: {"driver": self.driver, "worker": self.worker}
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        python = psutil.Process()
-        jvm = next(child for child in python.children(recursive=True) if "java" in child.name())
-        while not self._is_over.wait(SECONDS_BETWEEN_LOOKS):
-            self.driver = max(self.driver, _resident([python, jvm]))
-            if self._case.master == CLUSTER:
-                others = [each for each in jvm.children(recursive=True)]
-                self.worker = max(self.worker, _resident(others))
-
-
-def _resident(processes: list[psutil.Process]) -> float:
-    total = 0.0
-    for process in processes:
-        try:
-            total += process.memory_info().rss / 1e6
-        except psutil.NoSuchProcess:
-            continue
-    return total
 
 
 if __name__ == "__main__":
