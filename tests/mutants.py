@@ -332,7 +332,7 @@ MUTANTS = [
     Mutant(
         "rows-that-a-merge-left-out",
         "sql/stage.py",
-        "        refuse_lost(connection, rows.clause, target.key, winners, -1 if skip else taken)",
+        "        refuse_lost(connection, rows.clause, target.key, winners, None if skip else taken)",
         "        pass",
         ("tests/contract/test_lossy_tables.py -k 'merge and direct'",),
     ),

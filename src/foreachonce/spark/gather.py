@@ -47,7 +47,7 @@ class Gather:
     def __init__(self) -> None:
         self.is_cheap = self.is_quick = self.is_whole = False
 
-    def run(self, frame: DataFrame, task: Task, *, tasks: int | None = None) -> list[Receipt]:
+    def run(self, frame: DataFrame, task: Task, *, tasks: int | None) -> list[Receipt]:
         """Run ``task`` once, over all rows of the frame.
 
         Args:
@@ -65,8 +65,8 @@ class Gather:
         if tasks != 1:
             # Its share of a shuffled job began when the last row was computed.
             waiting = waited if alone else perf_counter() - start - took
-            at_once = side_by_side(frame, tasks) or LEAST
-            self.is_cheap = waiting * (max(LEAST, at_once) - 1) <= took - waited
+            at_once = max(LEAST, side_by_side(frame, tasks) or 0)
+            self.is_cheap = waiting * (at_once - 1) <= took - waited
         return receipts
 
     def few(self, frame: DataFrame, records: int | None = None) -> list[pa.RecordBatch] | None:

@@ -44,16 +44,24 @@ def refuse_left(connection: Connection, table: sa.TableClause, *where: sa.Column
 
 
 def refuse_lost(
-    connection: Connection, table: sa.TableClause, key: Sequence[str], source: sa.Select[Any], taken: int
+    connection: Connection, table: sa.TableClause, key: Sequence[str], source: sa.Select[Any], taken: int | None
 ) -> None:
-    """Refuse a merge of which a row was not taken; with ``taken`` below 0 only rows that are not there at all are told.
+    """Refuse a merge of which a row was not taken.
+
+    Args:
+        connection: in whose transaction.
+        table: the table, with its key's columns.
+        key: the names of those.
+        source: the rows that were merged, each key once.
+        taken: how many the table says that it took; None where rows that stayed as they are do not count: then only a row
+            that is not there at all is noticed.
 
     Raises:
         WriteFailed: naming the numbers.
     """
     given = source.subquery("given")
     sent = sa.select(sa.func.count()).select_from(given)
-    if taken < 0:
+    if taken is None:
         same = sa.and_(*(table.c[name] == given.c[name] for name in key))
         taken = connection.execute(sent.where(sa.exists().where(same))).scalar_one()
     refuse_fewer(table.fullname, taken, connection.execute(sent).scalar_one())

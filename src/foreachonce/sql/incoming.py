@@ -46,7 +46,9 @@ def _check_columns(target: SqlTarget, frame: StructType) -> None:
     for keyword, wanted in (("key", target.key), ("order_by", target.order_by), ("op", op)):
         for name in wanted:
             if name not in names:
-                raise FrameError(f"table {target}: {keyword}= names {name!r}, which the frame lacks; it has {_list(names)}.")
+                raise FrameError(
+                    f"table {target}: {keyword}= names {name!r}, which the frame lacks; it has {', '.join(names)}."
+                )
 
 
 def _check_order(target: SqlTarget, frame: StructType, database: Database) -> None:
@@ -134,9 +136,5 @@ def _refuse_own_names(target: SqlTarget, names: Sequence[str]) -> None:
     if taken:
         raise FrameError(
             f"table {target}: the frame's column {taken[0]!r} has a name that the library gives to a column of its own "
-            f"on the way of the rows; rename it with withColumnRenamed. Such names are {_list(sorted(OWN_NAMES))}."
+            f"on the way of the rows; rename it with withColumnRenamed. Such names are {', '.join(sorted(OWN_NAMES))}."
         )
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names)

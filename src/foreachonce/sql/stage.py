@@ -94,7 +94,7 @@ def _upsert(connection: Connection, database: Database, rows: Rows, winners: sa.
         return
     taken = _insert_or_update(connection, database, rows, winners, ordered)
     if rows.may_lose:
-        refuse_lost(connection, rows.clause, target.key, winners, -1 if skip else taken)
+        refuse_lost(connection, rows.clause, target.key, winners, None if skip else taken)
 
 
 def _insert_or_update(
