@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow.parquet as pq
 import sqlalchemy as sa
@@ -45,8 +46,8 @@ def lineitem() -> Path:
     return DATA
 
 
-def session(master: str = f"local[{TASKS}]") -> SparkSession:
-    """Two cores, enough memory, the databases' JDBC drivers."""
+def session(master: str = f"local[{TASKS}]", more: Mapping[str, str] = MappingProxyType({})) -> SparkSession:
+    """Two cores, enough memory, the databases' JDBC drivers, and settings of the caller's."""
     offer_drivers()
     os.environ["PYSPARK_PYTHON"] = sys.executable
     settings = {
@@ -55,6 +56,7 @@ def session(master: str = f"local[{TASKS}]") -> SparkSession:
         "spark.driver.memory": "3g",
         "spark.log.level": "ERROR",
         "spark.sql.shuffle.partitions": str(TASKS),
+        **more,
     }
     builder = SparkSession.builder.master(master).appName("bench")
     for key, value in settings.items():

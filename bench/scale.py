@@ -25,6 +25,7 @@ from bench.ledger import FILL
 from bench.memory import MASTER, Peak
 from bench.place import Bench, session
 from foreachonce import JdbcSink, exactly_once, observe
+from tests.servers.files import SETTINGS
 
 PAGE = Path("build/bench/scale.md")
 # By axis: what grows, and what each size is measured as.
@@ -119,7 +120,8 @@ def _once(bench: Bench, case: Case) -> Mapping[str, float]:
 
 
 def _drive(url: str, case: Case) -> Mapping[str, float]:
-    spark = session(case.master)
+    # Else the processes that Hadoop starts for a checkpoint's files take the cores: 35 a batch, of each stream.
+    spark = session(case.master, SETTINGS)
     took: dict[str, list[float]] = {}
     observe.only(lambda event: took.setdefault(event.stream, []).append(event.seconds["total"]))
     with Peak(with_workers=case.master == MASTER) as peak:
