@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit soak soak-recovery connect mutants lint bench clean
+.PHONY: help setup demo test unit soak soak-recovery connect mutants lint docs bench clean
 
 ##@ Start here
 help: ## Show this help
@@ -53,6 +53,10 @@ mutants: setup ## Break each guarantee by hand, JOBS at a time, and see its test
 
 lint: setup ## Check style and types
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy
+
+docs: setup ## Build the site, strictly, into build/site (ARGS="serve" shows it on http://127.0.0.1:8000)
+	@$(RUN) tools/modules.py && $(RUN) tools/promises.py
+	@$(RUN) -m zensical $(or $(ARGS),build --strict --clean)
 
 bench: setup ## Measure against what people write today (ARGS="append merge --rounds 3 --save")
 	@sh tools/java.sh

@@ -36,6 +36,7 @@ class Show:
             TextColumn("{task.completed:>2}/{task.total} batches, {task.fields[rows]:>7,} rows, {task.fields[kills]} kills"),
             console=self._console,
             disable=not self._console.is_terminal,
+            transient=True,
         )
         self._tasks = {side: self._bars.add_task(side, total=batches, rows=0, kills=0) for side in sides}
 

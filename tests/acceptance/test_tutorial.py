@@ -50,13 +50,18 @@ def blocks(heading: str, language: str) -> list[str]:
     return [text for found, text in BLOCK.findall(section) if found == language]
 
 
-def test_tutorial_runs_as_written_and_goes_on_without_its_checkpoint(tmp_path: Path):
-    (tmp_path / "job.py").write_text(JOB)
+def commands_of_step_2() -> list[str]:
+    """Two files, one run, one look."""
     commands = [line for language, text in BLOCK.findall(TUTORIAL) if not language for line in text.splitlines()]
     first = commands.index("mkdir incoming")
+    return commands[first : first + 6]
+
+
+def test_tutorial_runs_as_written_and_goes_on_without_its_checkpoint(tmp_path: Path):
+    (tmp_path / "job.py").write_text(JOB)
     step = "## 4. Delete the checkpoint"
     lose, again = blocks(step, "sh")
-    done = run([*commands[first : first + 6], lose], tmp_path)
+    done = run([*commands_of_step_2(), lose], tmp_path)
     assert '0 batch 0 rows 1 0:- -> 0:{"logOffset":0}' in done.stdout, done.stderr[-3000:]
     assert "[(1, 9.5), (2, 3.0)]" in done.stdout
     assert done.returncode == 1

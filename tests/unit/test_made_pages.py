@@ -1,0 +1,59 @@
+"""Pages that are made from the sources are what the sources say."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["modules", "promises"])
+def test_page_is_what_its_tool_makes(name):
+    made = tool(name)
+    assert made.PAGE.read_text() == made.page(), f"run: python tools/{name}.py"
+
+
+def test_each_sink_keeps_each_promise_of_a_write():
+    promises = tool("promises").promises()
+    for sink in ("SQLite", "PostgreSQL", "MariaDB", "Delta", "Kafka"):
+        assert {
+            "test_error_at_any_step_writes_once",
+            "test_lost_reply_to_a_commit_is_settled_by_the_ledger",
+            "test_every_damage_is_mended_and_every_row_there_once",
+        } <= promises[sink]
+
+
+def test_index_lists_every_decision():
+    pages = {page.name for page in ROOT.glob("docs/decisions/0*.md")}
+    index = (ROOT / "docs/decisions/index.md").read_text()
+    assert {name for name in pages if f"({name})" not in index} == set()
+
+
+def test_every_page_is_in_the_sites_menu():
+    docs = ROOT / "docs"
+    menu = set(re.findall(r"^ +- (?:.*: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
+    pages = {str(page.relative_to(docs)) for page in docs.rglob("*.md") if not page.match("decisions/0*.md")}
+    assert pages == menu
+
+
+def test_links_from_the_site_to_the_repository_lead_somewhere():
+    """A page of the site links to files outside of docs/ by the repository's address."""
+    (repository,) = re.findall(r"^repo_url: (.*)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    for page in ROOT.glob("docs/**/*.md"):
+        for kind, path in re.findall(rf"{re.escape(repository)}/(blob|tree)/main/([^)#\s]+)", page.read_text()):
+            place = ROOT / path
+            assert place.is_dir() if kind == "tree" else place.is_file(), f"{page.name}: {path}"
