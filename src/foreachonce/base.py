@@ -39,7 +39,7 @@ class BatchFunction(ABC):
     """A foreachBatch function whose query's checkpoint can be compared with its ledgers, and repaired.
 
     Attributes:
-        heal: whether :meth:`start` repairs the checkpoint.
+        heal: whether ``start()`` repairs the checkpoint.
     """
 
     heal: bool
@@ -65,7 +65,10 @@ class BatchFunction(ABC):
         A checkpoint that is missing or damaged is rebuilt from the ledger; one that is older than the ledger is put
         forward; one that is newer (the sink came back from a backup) is put back, so that Spark reads again just what the
         sink lacks. The old one is moved aside, never deleted, and the repair is an entry of the ledger. Where they agree
-        nothing is written.
+        nothing is written. Several sinks of one function, as of ``@exactly_once([a, b])`` and ``DeltaTables``, are looked at
+        together. The query must not run, and every sink needs ``stream=``. Where it raises, the checkpoint is as it was.
+
+        On Spark Connect, which cannot write a checkpoint's files, run ``foreachonce restore`` where they are.
 
         Args:
             spark: the session that the query will run in; it reads and writes the checkpoint.
@@ -75,8 +78,8 @@ class BatchFunction(ABC):
                 without writing what the ledger has. What the source no longer holds is then missing from the state.
             accept_data_loss: repair also where the source has lost rows that the sink lacks.
             kafka: the servers of the Kafka that the query reads, ``host:port`` with commas between, or settings with
-                ``bootstrap_servers`` as for :class:`~foreachonce.KafkaSink`: expired offsets are then reported, and refused,
-                before anything starts.
+                ``bootstrap_servers`` as for [`KafkaSink`][foreachonce.KafkaSink]: expired offsets are then reported, and
+                refused, before anything starts. It needs the extra ``kafka``.
 
         Returns:
             What the checkpoint was and what was done; ``print()`` shows it in words.
@@ -84,8 +87,10 @@ class BatchFunction(ABC):
         Raises:
             StateLost: the query keeps state, and the checkpoint does not hold that of the ledger's newest batch.
             Expired: the source no longer holds rows that the sink lacks.
-            Mismatch: the checkpoint is another query's, or another thing's path, or nothing tells which files were read.
-            Conflict: another run goes on with the stream; the checkpoint is as it was.
+            Mismatch: the checkpoint is another query's, the path holds something else, the sinks are more than a batch
+                apart, or nothing shows which files were read.
+            Conflict: another run goes on with the stream.
+            Fenced: another run has taken the stream over meanwhile.
             ConfigurationError: the sink has no ``stream=``, the query runs, or the session is Spark Connect's.
         """
         texts(checkpoint=checkpoint or "")
@@ -113,12 +118,16 @@ class BatchFunction(ABC):
     def start(self, writer: DataStreamWriter, checkpoint: str) -> StreamingQuery:
         """Start a query that this function writes; with ``heal=True`` its checkpoint is prepared first.
 
+        It calls ``writer.foreachBatch(self).option("checkpointLocation", checkpoint).start()``. With ``heal=True``, of one
+        sink if there are several, it first calls ``prepare()`` in the writer's session and raises what that raises; nothing
+        was started then.
+
         Args:
             writer: ``frame.writeStream``, with its trigger, output mode and options.
             checkpoint: the query's ``checkpointLocation``.
 
-        Raises:
-            What :meth:`prepare` raises; nothing was started.
+        Returns:
+            The query that was started.
         """
         if self.heal:
             self.prepare(_session_of(writer), checkpoint)
@@ -139,7 +148,7 @@ class BatchFunction(ABC):
         """Begin this sink's stream, which is new, where another one ended with an entry: to write again, on purpose.
 
         The stream gets a first entry that brings no rows and ends where entry ``seq`` of the other stream ends.
-        :meth:`prepare`, or :meth:`start` with ``heal=True``, builds the checkpoint in a new folder, and the query writes
+        ``prepare()``, or ``start()`` with ``heal=True``, builds the checkpoint in a new folder, and the query writes
         what came after. Its sources must be those of the other stream's query. The other stream is only read.
 
         Args:
@@ -149,7 +158,7 @@ class BatchFunction(ABC):
                 the new entry names all their files.
 
         Returns:
-            The entry.
+            The stream's first entry.
 
         Raises:
             ConfigurationError: the other stream has no such entry; this one is not new, or its sink can hold no entry yet (a
@@ -169,9 +178,9 @@ class BaseSink(BatchFunction, Generic[Work]):
 
     Args:
         stream: the pipeline's own name for its output here; it outlives checkpoints. None takes the query's name.
-        on_mismatch: what becomes of a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
+        on_mismatch: what happens to a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
             writes it all the same, and its entry records it.
-        heal: let :meth:`start` bring the query's checkpoint to where the ledger says that it has to go on.
+        heal: let ``start()`` bring the query's checkpoint to where the ledger says that it has to go on.
         checkpoint: the query's ``checkpointLocation``; needed on Spark Connect only.
 
     Raises:

@@ -26,7 +26,7 @@ Begin = Callable[[], Any]
 
 
 class ExactlyOnce(BatchFunction):
-    """A foreachBatch function made of sinks and a user's function; see :func:`exactly_once`.
+    """A foreachBatch function made of sinks and a user's function; see [`exactly_once`][foreachonce.exactly_once].
 
     Args:
         sinks: where the function's rows go.
@@ -101,32 +101,38 @@ def exactly_once(sink: Any = None, /, **keywords: Any) -> Callable[[UserFunction
     """Make a function into a foreachBatch function whose writes happen exactly once. It has three forms:
 
     - ``@exactly_once(sink)`` on ``(df, batch_id) -> DataFrame``: the frame that it returns is written. With a list of
-      sinks it is computed once and written to each; after a crash between two, only the one that lacks the batch writes.
-    - ``@exactly_once(JdbcSink(url, stream=…))`` on ``(df, batch_id, tx)``: whatever it asks of ``tx`` (``tx.append``,
-      ``tx.merge``, ``tx.execute``) is one transaction with the ledger entry; see
-      :class:`~foreachonce.sql.transaction.Transaction`. ``df`` is computed once, however many tables it feeds.
-      ``@exactly_once(DeltaTables(path, path, stream=…))`` likewise, but each table is a commit of its own; see
-      :class:`~foreachonce.DeltaTables`.
+      sinks it is computed once and written to each, one after the other; after a crash between two, only the one that
+      lacks the batch writes.
+    - ``@exactly_once(JdbcSink(url, stream=…))`` on ``(df, batch_id, tx)``: all steps of ``tx`` (``tx.append``, ``tx.merge``,
+      ``tx.execute``) are one transaction with the ledger entry; see [`Transaction`][foreachonce.Transaction]. ``df`` is
+      computed once, however many tables it feeds. With ``@exactly_once(DeltaTables(path, path, stream=…))`` each table is a
+      commit of its own; see [`DeltaTables`][foreachonce.DeltaTables].
     - ``@exactly_once(ledger=url, stream=…, in_doubt=…)`` on ``(df, batch_id)`` or ``(df, batch_id, epoch)``: for effects
       that no transaction covers. An intent is written to the ledger before the call and an entry after it. A batch whose
       call was interrupted, or raised, is *in doubt* at the next start.
 
     The function is not called for a batch that the ledger already holds. In the first two forms it may be called again for
-    one that was not committed, so what else it does is not covered.
+    one that was not committed, so what else it does is not covered. A batch whose function returns no DataFrame is refused
+    with `FrameError`, one that returns a stream with `EpochError`.
 
     Args:
-        sink: a sink such as :class:`~foreachonce.JdbcSink`, or a list of them, each with a ledger or a stream of its own; or
-            several tables of Delta.
-        ledger: the address of the database for the ledger, as for :class:`~foreachonce.JdbcSink`.
-        stream: the stream's name; None takes the query's name.
-        in_doubt: what becomes of a batch in doubt: ``"raise"`` stops with :class:`~foreachonce.InDoubt`; ``"rerun"`` calls
-            the function again; a probe, ``(epoch) -> bool``, is asked whether the epoch's effect is there: False calls
-            again, True confirms without a call.
-        retry_on: an exception's class, or several, by which the function says that its call had no effect, such as a request
-            that was answered by 503. The batch is then not in doubt: it is called again after 1, 2, 4, … seconds, and by
-            the next start where that was not enough.
-        retries: how often a batch is called again in one run after such an error; 3 by default, 0 for not at all.
-        ledger_schema, on_mismatch, heal, checkpoint: as for :class:`~foreachonce.JdbcSink`.
+        sink: a sink such as [`JdbcSink`][foreachonce.JdbcSink], or a list of them, each with a ledger or a stream of its
+            own; or several tables of Delta.
+
+    Keyword Args:
+        ledger (str): the third form: the address of the database for the ledger, as for `JdbcSink`.
+        stream (str | None): the stream's name; None takes the query's name.
+        in_doubt (str | Callable[[Epoch], bool]): what happens to a batch in doubt: ``"raise"``, the default, stops with
+            `InDoubt`; ``"rerun"`` calls the function again; a probe, ``(epoch) -> bool``, says whether the epoch's effect is
+            there: False calls again, True confirms without a call.
+        retry_on (type[Exception] | tuple[type[Exception], ...]): an exception's class, or a tuple of them, by which the
+            function says that its call had no effect, such as a request that was answered by 503. The batch is then not in
+            doubt: it is called again after 1, 2, 4, … seconds, and by the next start where that was not enough.
+        retries (int): how often a batch is called again in one run after such an error; 3 by default, 0 for not at all.
+        ledger_schema (str | None): as for `JdbcSink`.
+        on_mismatch (str): as for `JdbcSink`.
+        heal (bool): as for `JdbcSink`.
+        checkpoint (str | None): as for `JdbcSink`.
 
     Raises:
         ConfigurationError: at once: no sink, a keyword that is missing or unknown, or a function with other parameters.

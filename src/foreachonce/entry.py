@@ -63,14 +63,19 @@ _PLAIN = ("stream", "seq", "query_id", "batch_id", "run_id", "offset_log", "sink
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Why an entry was appended. Ledgers keep its text: ``str(decision)``, read back by :meth:`parse`.
+    """Why an entry was appended. Ledgers keep its text: ``str(decision)``, read back by ``parse()``.
 
     Args:
         kind: ``"write"``: the epoch came next. ``"on_mismatch"``: the user's ``on_mismatch="write"`` wrote it in spite of a
             mismatch. ``"in_doubt"``: the user's ``in_doubt=`` settled a call in doubt. ``"undone"``, of an
             intent: the call before it raised an error by which it had no effect (``retry_on=``). ``"begin"``: the stream
-            begins amid its source. ``"repair"``: the checkpoint was repaired. ``"other"``: a kind of a newer version.
+            begins in the middle of its source. ``"repair"``: the checkpoint was repaired. ``"other"``: a kind of a newer
+            version.
         note: what else there is to say; of ``"other"`` the whole text.
+
+    The texts are ``write``; ``on_mismatch=write: behind``, ``… ahead`` or ``… unordered``; ``in_doubt=rerun`` or
+    ``in_doubt=probe: …``; ``undone: …``; ``begun after seq … of stream …``; and ``repair: checkpoint missing, …``, with the
+    kind of the repair.
     """
 
     kind: DecisionKind
@@ -108,16 +113,24 @@ class Entry:
     """One immutable row of a ledger. A stream's entries in order of ``seq`` are its chain.
 
     Args:
-        stream, query_id, batch_id, run_id, position, offset_log, is_stateful: as in :class:`~foreachonce.entry.Epoch`; the
-            batch id of a repair of the checkpoint, which brings no rows, is negative.
+        stream: the pipeline's own name for its output.
         seq: the entry's place in the stream's chain, from 0 without a gap.
-        rows: how many rows the batch brought; None until they are counted, at commit, and for a function, whose rows nobody
-            counts.
+        query_id: Spark's query id, from the checkpoint's ``metadata``.
+        batch_id: Spark's batch id; 0 again with each new checkpoint. Negative for a repair of the checkpoint, which brings
+            no rows, and starts and ends where the entry before ended. One exception: after ``accept_state_loss=True`` the
+            repair is batch 0 of the new query, which the sink then skips.
+        run_id: Spark's run id, new at each start of the query.
+        position: where the batch starts and ends in each source.
+        offset_log: the checkpoint's ``offsets/N``, verbatim.
+        rows: how many rows the batch brought, to all tables together; with ``DeltaTables`` to this one. None until they are
+            counted, at commit, and for a function, whose rows nobody counts.
         time: when the entry was appended, in UTC.
         sink: the sink's description, without secrets.
         versions: of foreachonce and Spark.
         decision: why the entry was appended.
-        parts: set where some of the batch's Kafka transactions are missing; no ledger keeps it, reading derives it.
+        is_stateful: whether the query keeps state in its checkpoint.
+        parts: how many of how many transactions are committed; set where some of the batch's Kafka transactions are missing.
+            No ledger keeps it, reading derives it.
     """
 
     stream: str
@@ -165,7 +178,7 @@ class Entry:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any], *, rows: int | None = None) -> Entry:
-        """The entry that :meth:`to_fields` described."""
+        """The entry that ``to_fields()`` described."""
         return cls(
             **{name: fields[name] for name in _PLAIN},
             position=Position.restore(fields["start_offsets"], fields["end_offsets"], fields["source_log"]),

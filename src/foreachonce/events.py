@@ -32,15 +32,16 @@ class Event:
 
     Args:
         stream: the stream's name; None where the batch could not be resolved and the sink has no name of its own.
-        outcome: ``"written"``; ``"skipped"``, a replay; ``"refused"``, by :class:`~foreachonce.Mismatch`,
-            :class:`~foreachonce.StateLost` or :class:`~foreachonce.Expired`; ``"fenced"``, by
-            :class:`~foreachonce.Fenced`; ``"failed"``, by any other error.
+        outcome: ``"written"``; ``"skipped"``, a replay; ``"refused"``, by `Mismatch`, `StateLost` or `Expired`;
+            ``"fenced"``, by `Fenced`; ``"failed"``, by any other error.
         batch_id: Spark's batch id; -1 where ``prepare`` or ``start`` was refused, so that no batch comes.
-        query_id, run_id: Spark's; None where the batch could not be resolved.
+        query_id: Spark's query id; None where the batch could not be resolved.
+        run_id: Spark's run id; None where the batch could not be resolved.
         seq: the place of the batch's entry in the stream's chain; None where nothing was written.
         rows: how many rows the entry counts: of a replay those that had been written before. None where nothing was written,
             and for a function, whose rows nobody counts.
-        seconds: how long each step took that was reached, and ``"total"``: see :data:`Step`. The user's function is part of
+        seconds: how long each step took that was reached (``"resolve"``, ``"head"``, ``"take"``, ``"check"``, ``"commit"``),
+            and ``"total"``. The user's function is part of
             ``"check"``; where no transaction covers it, of ``"commit"``. ``"resolve"`` is shared by the sinks of one batch.
         behind: by Spark's source id, at most how many records the source had beyond the batch's end when Spark planned the
             batch; None where Spark does not tell.

@@ -24,7 +24,7 @@ class Ledger(Protocol):
 
     Raises:
         SinkUnavailable: by every method: the backend cannot be reached.
-        LedgerError: by every method: the ledger is damaged, of a newer version, or cannot be made.
+        LedgerError: by every method: the ledger is damaged, of another version, or cannot be made.
     """
 
     def streams(self) -> list[str]:
@@ -38,6 +38,12 @@ class Ledger(Protocol):
 
     def look(self, epoch: Epoch) -> LedgerState:
         """Read what the ledger holds for an epoch.
+
+        Args:
+            epoch: the batch.
+
+        Returns:
+            The stream's newest entry, the epoch's own, and whether the epoch's run holds the stream.
 
         Raises:
             Fenced: the epoch's run has lost the stream to a newer one.

@@ -124,7 +124,7 @@ class Position:
 
     @property
     def ends(self) -> str:
-        """The end offsets, in the form of :attr:`starts`."""
+        """The end offsets, in the form of ``starts``."""
         return "\n".join([f"{source}:{span.end or VOID}" for source, span in self.sources.items()])
 
     @property

@@ -36,7 +36,7 @@ class Sink(Protocol[Work]):
 
     @property
     def on_mismatch(self) -> OnMismatch:
-        """What becomes of an epoch that is not the one the ledger expects."""
+        """What happens to an epoch that is not the one the ledger expects."""
 
     @property
     def heal(self) -> bool:

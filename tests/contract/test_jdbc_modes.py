@@ -150,7 +150,7 @@ HISTORY = """
 
 @on_sqlite
 def test_older_change_of_a_later_batch_counts(url, land, query):
-    """Rows are compared within a batch only: docs/guarantees.md says so, and what to do."""
+    """Rows are compared within a batch only: docs/sinks/modes.md says so, and what to do."""
     keywords = {name: value for name, value in CHANGES.items() if name != "schema"}
     land(JdbcSink(url, table="t", stream="s", **keywords), *OUT_OF_ORDER, schema=COLUMNS)
     assert query("select id, v from t") == [(1, "old")]

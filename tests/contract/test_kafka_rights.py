@@ -1,4 +1,4 @@
-"""A broker that asks who one is and what one may: the rights that docs/guarantees.md lists are enough."""
+"""A broker that asks who one is and what one may: the rights that docs/sinks/kafka.md lists are enough."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user with just the rights that docs/reference.md lists can write in each mode, take a stream over, and prune."""
+"""A user with just the rights that docs/sinks lists can write in each mode, take a stream over, and prune."""
 
 from __future__ import annotations
 

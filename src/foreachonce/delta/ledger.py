@@ -65,17 +65,18 @@ _tables: dict[str, _TableMemory] = {}
 
 
 class DeltaLedger:
-    """The ledger in a Delta table's log: an entry is in the same commit as its rows.
+    """The ledger in a Delta table's log, to read. It implements [`Ledger`][foreachonce.Ledger].
 
-    A RESTORE takes entries back with their rows. Reading makes no commit. It may write copies of entries into the table's
-    folder ``_foreachonce``, for the time after Delta's log clean-up has removed the commit files. Without a running Spark
-    session only tables on the local file system can be read, by an absolute path.
+    An entry is in the same commit as its rows. A RESTORE takes entries back with their rows. Reading makes no commit. It may
+    write copies of entries into the table's folder ``_foreachonce``, for the time after Delta's log clean-up has removed the
+    commit files. With a running Spark session it reads through Spark's file systems; without one only tables on the local
+    file system can be read, by an absolute path.
 
     A place without a Delta table is an empty ledger, since a sink's first batch makes the table. So a misspelt path or
     stream raises nothing: ``head`` returns None and ``entries`` yields nothing. ``streams()`` lists the names that exist.
 
     Args:
-        path_or_table: as for :class:`~foreachonce.DeltaSink`.
+        path_or_table: as for [`DeltaSink`][foreachonce.DeltaSink].
         trust: if commit files are gone, and nothing shows whether they had undone the newest known entry, take it for the
             head; otherwise such a ledger is refused.
 
@@ -202,7 +203,7 @@ class DeltaLedger:
         return root is not None and bool(self._folder(root).names(LOG))
 
     def streams(self) -> list[str]:
-        """The names of all streams that have written the table."""
+        """The names of all streams that have written the table, sorted."""
         root = self.root()
         return [] if root is None else sorted(stream_names(self._folder(root)))
 

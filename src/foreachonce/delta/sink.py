@@ -32,29 +32,41 @@ class DeltaSink(BaseSink[TableWrite]):
     reader sees half a batch, and a lost or rolled-back checkpoint is noticed before it repeats or loses rows. A RESTORE of
     the table takes entries back with their rows, and the batches that it undid can be written again.
 
+    The session must have Delta Lake. Spark Connect appends only. Making the sink touches no table. Another writer's commit
+    can fail a batch with `Conflict`, as it can for any writer of Delta; nothing was written, and the next start writes it.
+
     Args:
         path_or_table: the table's path, which has a slash in it, or its name in the catalog, such as ``shop.orders``. The
             first batch makes a missing table; the catalog's schema must exist.
-        stream: the pipeline's own name for its output here; it outlives checkpoints. None takes the query's name.
-        mode: ``"append"`` adds rows; ``"merge"`` inserts rows or updates those of the same key.
-        key: merge: the column or columns that identify a row.
-        order_by: merge: if a batch holds a key more than once, the row with the greatest values here wins; without it such
-            a batch is refused. It compares rows of one batch, never with the table; ``when_matched`` does that.
+        stream: the pipeline's own name for its output here; it outlives checkpoints. None takes the query's name; without
+            either, the first batch is refused.
+        mode: ``"append"`` adds rows; ``"merge"`` inserts rows or updates those of the same key. A frame whose column would
+            lose values in the table's type is refused.
+        key: merge: the column or columns that identify a row. A batch that holds NULL in one of them is refused.
+        order_by: merge: if a batch holds a key more than once, the row with the greatest values here wins; NULL is least.
+            Without it, and where it leaves a tie, such a batch is refused with `DuplicateKeys`. It compares rows of one
+            batch, never with the table; ``when_matched`` does that.
         partition_by: the columns that a new table is partitioned by. An existing table keeps its own; an append that names
             others is refused.
         merge_schema: add columns to the table that only the frame has; otherwise such a frame is refused. A merge may then
-            also lack columns of the table, and leaves them as they are.
+            also lack columns of the table, and leaves them as they are. An append may always lack columns: their default is
+            written, or NULL.
         when_matched: merge: what happens to an existing row: ``"update"`` replaces it, ``"keep"`` leaves it, and a SQL
-            condition over ``source`` and ``target`` replaces it where the condition holds, such as
-            ``"source.changed_at > target.changed_at"``.
+            condition over ``source``, the batch, and ``target``, the table, replaces it where the condition holds. With
+            ``"source.changed_at > target.changed_at"`` an older change never replaces a newer row, also in a later batch.
         delete_when: merge: a SQL condition over ``source`` and ``target``; an existing row is deleted where it holds for the
-            batch's row of the same key. If it names ``source`` alone, a new row for which it holds is not inserted. A
-            deleted row leaves nothing behind, so a late change in a later batch can resurrect it.
+            batch's row of the same key. If it names ``source`` alone, a new row for which it holds is not inserted. Columns
+            that it names, such as ``source.op``, are columns of the table like all others. A deleted row leaves nothing
+            behind, so a late change in a later batch can resurrect it.
         skip_unchanged: merge: do not rewrite a row that the update would not change.
         on_mismatch: what happens to a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
-            writes it all the same, and its entry records it.
-        heal: let :meth:`start` bring the query's checkpoint to where the ledger says that it has to go on.
+            writes it all the same, and its entry records it. The batches that follow line up with it. ``"write"`` also
+            goes on after the newest known entry, where log clean-up has removed the commits that would show the head.
+        heal: let ``start()`` bring the query's checkpoint to where the ledger says that it has to go on.
         checkpoint: the query's ``checkpointLocation``; needed on Spark Connect only.
+
+    Attributes:
+        ledger: the sink's ledger, a [`DeltaLedger`][foreachonce.DeltaLedger].
 
     Raises:
         ConfigurationError: a keyword is missing, unknown or contradicts another; raised at once, not at the first batch.
@@ -119,16 +131,19 @@ class DeltaSink(BaseSink[TableWrite]):
 
 
 class DeltaTables(SinkGroup):
-    """Several Delta tables that a function of three parameters writes; see :func:`~foreachonce.exactly_once`.
+    """Several Delta tables that a function of three parameters writes; see [`exactly_once`][foreachonce.exactly_once].
 
     Delta has no transaction over several tables. So each table has an entry of its own, in the commit of its rows. The
     tables are written in the order in which they are named here. After a crash between two of them the next run writes only
     the tables that lack the batch. Until then a reader sees the batch in some of the tables.
 
     Args:
-        tables: each table's path, or its name in the catalog. Name a table in one way only, and pass the same text to
+        *tables: each table's path, or its name in the catalog. Name a table in one way only, and pass the same text to
             ``tx``.
-        stream, on_mismatch, heal, checkpoint: as for :class:`DeltaSink`.
+        stream: as for [`DeltaSink`][foreachonce.DeltaSink].
+        on_mismatch: as for `DeltaSink`.
+        heal: as for `DeltaSink`.
+        checkpoint: as for `DeltaSink`.
 
     Raises:
         ConfigurationError: a keyword is wrong, no table is named, or the same text names two.

@@ -22,7 +22,8 @@ class DeltaTransaction:
     own. A table without a write gets the entry alone, so that its chain has no gap; a missing table is not made for it.
 
     After a crash between two tables the function is called again, and only the tables that lack the batch are written. So a
-    write may depend on what its own table holds, and on no other table of the function.
+    write may depend on what its own table holds, and on no other table of the function. The batch's frame is persisted
+    meanwhile. There is no ``execute``.
     """
 
     def __init__(self, tables: Sequence[str]) -> None:
@@ -42,7 +43,8 @@ class DeltaTransaction:
         Args:
             frame: the rows.
             table: the table, as ``DeltaTables`` names it.
-            partition_by, merge_schema: as for :class:`~foreachonce.DeltaSink`.
+            partition_by: as for [`DeltaSink`][foreachonce.DeltaSink].
+            merge_schema: as for `DeltaSink`.
 
         Raises:
             ConfigurationError: at once: a keyword is wrong, the table is not named, or this batch already writes it.
@@ -72,11 +74,17 @@ class DeltaTransaction:
         Args:
             frame: the rows.
             table: the table, as ``DeltaTables`` names it.
-            key, order_by, partition_by, merge_schema, when_matched, delete_when, skip_unchanged: as for
-                :class:`~foreachonce.DeltaSink`.
+            key: as for [`DeltaSink`][foreachonce.DeltaSink].
+            order_by: as for `DeltaSink`.
+            partition_by: as for `DeltaSink`.
+            merge_schema: as for `DeltaSink`.
+            when_matched: as for `DeltaSink`.
+            delete_when: as for `DeltaSink`.
+            skip_unchanged: as for `DeltaSink`.
 
         Raises:
-            ConfigurationError, EpochError: as for :meth:`append`.
+            ConfigurationError: at once, as for ``append()``.
+            EpochError: at once: the frame is a stream.
         """
         flags(merge_schema=merge_schema, skip_unchanged=skip_unchanged)
         texts(when_matched=when_matched, delete_when=delete_when)

@@ -91,7 +91,7 @@ class KafkaAddress(LedgerAddress):
         settings = ", ".join(f"{name}={value}" for name, value in SETTINGS.items())
         return Creation(
             f"Nothing to create: a stream's first run creates its ledger topic, {self.prefix}<stream>. If its user may not, "
-            f"create the topic with one partition and {settings}. docs/guarantees.md, Kafka, lists the ACLs."
+            f"create the topic with one partition and {settings}. docs/sinks/kafka.md lists the ACLs."
         )
 
 

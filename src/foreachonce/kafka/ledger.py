@@ -18,15 +18,18 @@ PREFIX = "foreachonce."
 
 
 class KafkaLedger:
-    """The ledgers in a Kafka cluster's ledger topics: an entry is in the same transaction as its records.
+    """The ledgers in a Kafka cluster's ledger topics, to read. It implements [`Ledger`][foreachonce.Ledger].
 
-    Each stream has a topic of its own, ``foreachonce.<stream>``. Reading writes nothing and creates no topic. Only committed
-    records are read.
+    An entry is in the same transaction as its records. Each stream has a topic of its own, ``foreachonce.<stream>``. Reading
+    writes nothing, creates no topic, and needs no Spark. Only committed records are read. A stream without a topic raises
+    nothing: ``head`` returns None and ``entries`` yields nothing. There is no ``prune``.
 
     Args:
-        bootstrap_servers, client: as for :class:`~foreachonce.KafkaSink`.
+        bootstrap_servers: as for [`KafkaSink`][foreachonce.KafkaSink].
         ledger_prefix: how the names of ledger topics begin.
-        transactions, transaction_timeout_ms: as for the sink; they matter to a sink's own ledger only.
+        transactions: as for the sink; it matters to a sink's own ledger only.
+        transaction_timeout_ms: as for the sink; it matters to a sink's own ledger only.
+        **client: as for `KafkaSink`.
 
     Raises:
         ConfigurationError: at once, for a wrong keyword.
@@ -73,18 +76,22 @@ class KafkaLedger:
         return self._topic(stream).name
 
     def streams(self) -> list[str]:
-        """The names of all streams."""
+        """The names of all streams, sorted; also one that a run has taken and not written yet."""
         streams = (stream_of(self.prefix, topic) for topic in all_topics(self.cluster))
         return sorted(stream for stream in streams if stream is not None)
 
     def head(self, stream: str) -> Entry | None:
-        """The stream's newest entry whose transactions are all committed; None where it has none."""
+        """The stream's newest entry whose transactions are all committed; None where it has none.
+
+        It reads the topic's end, not the whole topic.
+        """
         return self._read(stream, lambda history: history.head is not None).head
 
     def entries(self, stream: str, *, after: int = -1) -> Iterator[Entry]:
         """Yield the stream's entries with a greater seq than ``after``, in order of seq.
 
-        An epoch that lacks some of its transactions is among them only if others follow it; its ``parts`` are then set.
+        It first reads the topic into memory, as far back as ``after``. An epoch that lacks some of its transactions is among
+        them only if others follow it; its ``parts`` are then set.
         """
 
         def reaches_back(history: TopicHistory) -> bool:
@@ -105,7 +112,7 @@ class KafkaLedger:
         return self._read(stream, lambda history: False)
 
     def look(self, epoch: Epoch) -> LedgerState:
-        """Read what the ledger holds for an epoch; see :class:`~foreachonce.ledger.Ledger`.
+        """Read what the ledger holds for an epoch; see `Ledger`.
 
         A run that holds the stream and has seen no error knows its ledger without reading: if another run had taken the
         stream, this run's next transaction would fail.
@@ -128,7 +135,7 @@ class KafkaLedger:
         return history.state(epoch, is_held=True)
 
     def take(self, epoch: Epoch, head: Entry | None) -> LedgerState:
-        """Take the stream over for the epoch's run; see :class:`~foreachonce.ledger.Ledger`.
+        """Take the stream over for the epoch's run; see `Ledger`.
 
         A record names the new holder, in a transaction of the first transactional id. A run that has not seen the record
         cannot have begun a transaction of that id after it; the fences that follow end those of the other ids.
@@ -179,7 +186,7 @@ class KafkaLedger:
         )
 
     def append(self, entry: Entry) -> None:
-        """Append an entry without records; see :class:`~foreachonce.ledger.Ledger`."""
+        """Append an entry without records; see `Ledger`."""
         held, batch = self.held(entry), self.batch(entry)
         held.commit(batch, lambda batch, before: held.commit_rows(batch, [], before))
 

@@ -27,31 +27,44 @@ class KafkaSink(BaseSink["DataFrame"]):
     ``read_committed`` consumer sees all of a batch or nothing, and a lost or rolled-back checkpoint is noticed before it
     repeats or loses records. A consumer that reads uncommitted records also sees those of aborted transactions.
 
+    librdkafka checks the settings when the sink is made; making it connects to no server. It needs the extra ``kafka``, on
+    the executors too.
+
     Args:
-        bootstrap_servers: ``host:port``, separated by commas.
-        topic: the topic of all records. None takes each record's from the frame's column ``topic``.
-        stream: the pipeline's own name for its output here; it outlives checkpoints. None takes the query's name. The
-            entries are in the topic ``foreachonce.<stream>``, and the transactional ids begin with that name.
-        key, value, headers: SQL expressions over the frame's columns, such as ``"order_id"`` and ``"to_json(struct(*))"``.
-            None takes the column of that name, as Spark's own sink does. Keys and values are text or bytes, headers an
-            ``array<struct<key:string,value:binary>>``, in which only values may be NULL. Each row becomes one record, so
-            aggregates and generators such as ``explode()`` are refused here; they belong in the frame. The columns
+        bootstrap_servers: ``host:port``, separated by commas. User and password are keywords of the client.
+        topic: the topic of all records; it must exist, unless the broker creates topics. A column ``topic`` is then left
+            out. None takes each record's from the frame's column ``topic``.
+        stream: the pipeline's own name for its output here; it outlives checkpoints. None takes the query's name; without
+            either, the first batch is refused. The entries are in the topic ``foreachonce.<stream>``, and the transactional
+            ids begin with that name.
+        key: a SQL expression over the frame's columns, such as ``"order_id"``, of text or bytes. None takes the column of
+            that name, as Spark's own sink does. Each row becomes one record, so aggregates and generators such as
+            ``explode()`` are refused in ``key``, ``value`` and ``headers``; they belong in the frame. The columns
             ``partition`` and ``timestamp`` are used too.
-        transactions: how many transactions, side by side, a batch is made of. With more than one a batch becomes visible
-            part by part; rows with the same key are in the same part.
-        transaction_timeout_ms: after how many milliseconds the broker aborts a transaction: how long a batch may take. At
-            most the broker's ``transaction.max.timeout.ms``, 15 minutes by default.
-        ledger_prefix: how the names of ledger topics begin.
-        on_mismatch: what becomes of a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
-            writes it all the same, and its entry records it.
-        heal: let :meth:`start` bring the query's checkpoint to where the ledger says that it has to go on.
-        path: ``"driver"`` fetches the rows to the driver, which writes them with a producer that it keeps; ``"task"`` lets
-            tasks write them: one for a single transaction, and all tasks compute the rows until a batch has shown that they
-            are cheap. ``"auto"`` takes the driver for at most 10,000 rows that Spark estimates at no more than 4 MB, or that
-            come from at most 2,000 records of Kafka.
+        value: a SQL expression as for ``key``, such as ``"to_json(struct(*))"``. NULL is a tombstone.
+        headers: a SQL expression of ``array<struct<key:string,value:binary>>``, in which only values may be NULL.
+        transactions: how many transactions, side by side, a batch is made of: 1 to 64. With more than one a batch becomes
+            visible part by part, and an interrupted one must be completed with the same rows; rows with the same key are in
+            the same part. A batch of few rows is one transaction all the same.
+        transaction_timeout_ms: after how many milliseconds the broker aborts a transaction whose writer is silent, and how
+            long a batch may take: at 80 % of it the batch is given up with `WriteFailed`. At least 1,000, at most the
+            broker's ``transaction.max.timeout.ms``, 15 minutes unless set.
+        ledger_prefix: how the names of ledger topics, and of transactional ids, begin.
+        on_mismatch: what happens to a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
+            writes it all the same, and its entry records it. The batches that follow line up with it. A batch whose ids have
+            an entry, or a part of one (``transactions=N``), with another position is refused either way.
+        heal: let ``start()`` bring the query's checkpoint to where the ledger says that it has to go on.
+        path: ``"driver"`` fetches the rows to the driver, which writes them with a producer that it keeps; not with
+            ``transactions=``. ``"task"`` lets tasks write them, each with a new producer: one for a single transaction, and
+            all tasks compute the rows until a batch has shown that they are cheap. ``"auto"`` takes the driver for at most
+            10,000 rows that Spark estimates at no more than 4 MB, or that come from at most 2,000 records of Kafka.
         checkpoint: the query's ``checkpointLocation``; needed on Spark Connect only.
-        client: settings of librdkafka, with ``_`` for each dot of their names, such as ``security_protocol="SASL_SSL"``,
-            ``sasl_password=…`` or ``compression_type="zstd"``. Passwords are never shown.
+        **client: settings of librdkafka, with ``_`` for each dot of their names, such as ``security_protocol="SASL_SSL"``,
+            ``sasl_password=…``, ``compression_type="zstd"`` or ``message_max_bytes=5_000_000``, for all clients of the sink.
+            Passwords are never shown.
+
+    Attributes:
+        ledger: the sink's ledger, a [`KafkaLedger`][foreachonce.KafkaLedger].
 
     Raises:
         ConfigurationError: a keyword is missing, unknown or contradicts another, or confluent-kafka is not installed; raised

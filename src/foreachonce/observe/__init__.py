@@ -1,6 +1,6 @@
 """The event of each epoch: published once, to the log and to the observers.
 
-Unless :func:`only` says otherwise, Prometheus and OpenTelemetry observe it where ``prometheus_client`` and
+Unless ``only()`` says otherwise, Prometheus and OpenTelemetry observe it where ``prometheus_client`` and
 ``opentelemetry`` are installed; neither is imported before the first event. Observers belong to a process: the driver's, or
 on Spark Connect that of the worker that runs the ``foreachBatch`` function.
 """
@@ -116,8 +116,11 @@ class Report:
 def add(observer: Observer) -> None:
     """Add an observer of each epoch, besides those there are.
 
-    It is called with an :class:`~foreachonce.Event` in the thread that runs the batch, once the outcome is settled, so it
+    It is called with an [`Event`][foreachonce.Event] in the thread that runs the batch, once the outcome is settled, so it
     should be quick. One that raises is logged and dropped; the batch does not notice.
+
+    Args:
+        observer: a function of one event; what it returns is ignored.
     """
     global _observers
     with _lock:
@@ -125,7 +128,11 @@ def add(observer: Observer) -> None:
 
 
 def only(*observers: Observer) -> None:
-    """Let these observers alone observe each epoch, neither Prometheus nor OpenTelemetry."""
+    """Let these observers alone observe each epoch, neither Prometheus nor OpenTelemetry.
+
+    Args:
+        *observers: functions of one event; none switches observation off.
+    """
     global _observers, _lacks_defaults
     with _lock:
         _observers, _lacks_defaults = observers, False

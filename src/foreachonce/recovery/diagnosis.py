@@ -68,7 +68,7 @@ class Diagnosis:
             newest batch is older than the ledger's. ``ahead``: it holds batches as done that the ledger lacks.
             ``changed``: the ledger's newest batch holds other rows there. ``replaced``: another query's, which has
             finished no batch. ``foreign``: another query's, which has. ``other``: a file, or a folder of other things.
-        details: what was details there, in words.
+        details: what was found there, in words.
     """
 
     kind: Kind

@@ -80,9 +80,13 @@ class Repair:
 
     Args:
         checkpoint: the checkpoint's path.
-        kind: what the checkpoint was; see :class:`~foreachonce.recovery.diagnosis.Diagnosis`.
+        kind: what the checkpoint was. ``"new"``: the ledger has no batch. ``"agrees"``. ``"missing"``. ``"damaged"``: a file
+            is lost, torn or empty. ``"behind"``: older than the ledger. ``"ahead"``: newer. ``"changed"``: the ledger's
+            newest batch holds other rows there. ``"replaced"``: a new one, whose query has finished no batch. A checkpoint
+            of another query, and a file or folder that is no checkpoint, are refused with `Mismatch`.
         text: all of it, in words.
-        lost: what the source no longer holds of the rows that the sink lacks.
+        lost: what the source no longer holds of the rows that the sink lacks: ``source``, ``what`` (a file, or a topic and
+            partition), and of Kafka ``first`` and ``last`` (offsets) of each.
         aside: where the old checkpoint is now; None where none was moved.
         is_done: whether the repair was made.
     """

@@ -18,7 +18,7 @@ from foreachonce.sql.ledger import SqlLedger
 from foreachonce.sql.schema import tables as ledger_tables
 from foreachonce.sql.url import DRIVERS, parse_url, shown
 
-# What a streaming user needs; docs/reference.md, Rights, lists it, and a test writes with a user who has no more.
+# What a streaming user needs; docs/sinks/postgresql.md, Rights, lists it, and a test writes with a user who has no more.
 PRIVILEGES = {
     "foreachonce_meta": "SELECT",
     "foreachonce_ledger": "SELECT, INSERT",

@@ -31,16 +31,20 @@ _PAUSES = (0.1, 0.3, 1.0)
 
 
 class SqlLedger:
-    """The ledger in a database; its first use creates it.
+    """The ledger in a database, to read and to prune. It implements [`Ledger`][foreachonce.Ledger].
+
+    Its first use in a process creates the ledger where there is none, on SQLite the file too; ``exists()`` alone does not. A
+    stream that the ledger does not have raises nothing: ``head`` returns None, and the lists are empty.
 
     Args:
-        url: as for :class:`~foreachonce.JdbcSink`.
-        schema: the schema of ``foreachonce_ledger``; None is the connection's default.
+        url: as for [`JdbcSink`][foreachonce.JdbcSink].
+        schema: the schema of ``foreachonce_ledger``, the sink's ``ledger_schema``; None is the connection's default.
         generic: any database that SQLAlchemy knows, as for a sink with ``spark_jdbc=``.
 
     Raises:
         ConfigurationError: at once, for an address that cannot be understood.
-        SinkUnavailable, LedgerError: by every method, where the database or its ledger cannot be read.
+        SinkUnavailable: by every method: the database cannot be reached.
+        LedgerError: by every method: the ledger cannot be read, is of another schema version, or cannot be created.
     """
 
     def __init__(self, url: str, *, schema: str | None = None, generic: bool = False) -> None:
@@ -104,13 +108,13 @@ class SqlLedger:
         return state._replace(is_held=True)
 
     def runs(self, stream: str) -> list[Run]:
-        """The runs that have taken the stream, in order."""
+        """The runs that have taken the stream, in order: ``token``, ``run_id``, ``query_id`` and ``time`` of each."""
         _ = self.identity
         with self.database.reading(self.url) as connection:
             return statements.runs(connection, self.schema, stream)
 
     def intents(self, stream: str) -> list[Intent]:
-        """The calls of a function that were started for the stream, in order."""
+        """The calls of a function that were started for the stream, in order: ``entry`` and ``attempt`` of each."""
         _ = self.identity
         with self.database.reading(self.url) as connection:
             return statements.intents(connection, self.schema, stream)
@@ -172,7 +176,7 @@ class SqlLedger:
         return state._replace(is_held=is_held)
 
     def streams(self) -> list[str]:
-        """The names of all streams."""
+        """The names of all streams, sorted."""
         _ = self.identity
         with self.database.reading(self.url) as connection:
             return statements.streams(connection, self.schema)
@@ -186,7 +190,7 @@ class SqlLedger:
     def entries(self, stream: str, *, after: int = -1) -> Iterator[Entry]:
         """Yield the stream's entries with a greater seq than ``after``, in order.
 
-        Between pages it holds no connection, so no writer waits for the caller.
+        It reads a page of 1,000 at a time. Between pages it holds no connection, so no writer waits for the caller.
         """
         _ = self.identity
         is_over = False

@@ -33,41 +33,53 @@ class JdbcSink(TransactionSink["Work"]):
 
     The rows and a ledger entry with the source's offsets are committed in one database transaction, so a replay of a batch
     is a no-op, half a batch is never seen, and a lost or rolled-back checkpoint is noticed before it repeats or loses rows.
+    Making the sink touches no database. ``print(sink)`` shows address, table, mode and guarantee, without the password.
 
     Args:
-        url: ``postgresql://user@host:port/database``, ``mysql://…`` or ``mariadb://…`` likewise, ``sqlite:///path``, or
-            any in its ``jdbc:`` form. The password is shown nowhere.
+        url: ``postgresql://user:password@host:port/database``, ``mysql://…`` or ``mariadb://…`` in the same form,
+            ``sqlite:///relative/path``, ``sqlite:////absolute/path``, or any in its ``jdbc:`` form. The password is shown
+            nowhere; special characters in it must be percent-encoded.
         table: the table's name, without its schema. None where a function of three parameters names tables itself; see
-            :func:`~foreachonce.exactly_once`.
-        stream: the pipeline's own name for its output here, which outlives checkpoints. None takes the query's name.
+            [`exactly_once`][foreachonce.exactly_once].
+        stream: the pipeline's own name for its output here, which outlives checkpoints. None takes the query's name; without
+            either, the first batch is refused.
         mode: ``"append"`` adds rows; ``"merge"`` inserts rows or updates those of the same key; ``"overwrite"`` replaces
-            all rows with the batch's, for a query of ``outputMode("complete")``; ``"changes"`` applies a stream of
-            changes by key.
-        key: merge and changes: the column or columns that identify a row; the table needs a unique index on them.
+            all rows with the batch's, for a query of ``outputMode("complete")``, and readers see the old rows or the new
+            ones; ``"changes"`` applies a stream of changes by key: of each key the last one of the batch.
+        key: merge and changes: the column or columns that identify a row; the table needs a unique index on just these.
         order_by: merge and changes, which requires it: where a batch holds a key more than once, the row with the greatest
-            values here wins. Without it such a batch is refused. It compares the rows of one batch, never the table's: a
-            late row of a later batch overwrites a newer one.
+            values here wins; NULL is least. Without it, and where it leaves a tie, such a batch is refused with
+            `DuplicateKeys`. It compares the rows of one batch, never with the table: a late row of a later batch overwrites
+            a newer one.
         skip_unchanged: merge and changes: do not rewrite a row that would stay as it is.
-        op: changes only: the column that says what a row does: ``insert``, ``update`` or ``delete``, or the names that
-            Debezium (``c``, ``r``, ``u``, ``d``) and Delta's change data feed use. The table does not have it. The changes
-            of a key must come in order: a late change of a later batch overwrites newer rows and can resurrect deleted ones.
+        op: changes only: the column that says what a row does, in upper or lower case. ``insert``, ``update``, ``upsert``,
+            ``create``, ``read`` and their first letters insert or update; ``delete`` and ``d`` delete; of Delta's change
+            data feed ``update_postimage`` updates and ``update_preimage`` is skipped. Anything else, and NULL, is refused.
+            The table does not have this column. The changes of a key must come in order: a late change of a later batch
+            overwrites newer rows and can resurrect deleted ones.
         create_table: create the table from the first frame where it does not exist; the key becomes its primary key. The
             empty table stays if the batch is refused afterwards.
-        schema: the table's schema; None is the connection's default.
-        ledger_schema: the schema of ``foreachonce_ledger``; None is the connection's default.
-        on_mismatch: what becomes of a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
-            writes it all the same, and its entry records it.
-        heal: let :meth:`start` repair the query's checkpoint by the ledger first.
+        schema: the table's schema, on MariaDB and MySQL another database of the server; None is the connection's default.
+            SQLite refuses it.
+        ledger_schema: the schema of ``foreachonce_ledger``, ``foreachonce_meta`` and the staging tables; None is the
+            connection's default. SQLite refuses it.
+        on_mismatch: what happens to a batch that is not the one the ledger expects: ``"raise"`` refuses it; ``"write"``
+            writes it all the same, and its entry records it. The batches that follow line up with it. A batch that has an
+            entry with another position is refused either way.
+        heal: let ``start()`` repair the query's checkpoint by the ledger first.
         path: ``"driver"``: the rows come to the driver's memory, which writes them; ``"direct"``: one task writes the batch
             in one transaction, and all tasks compute it until a batch has shown that it is cheap; ``"staged"``: tasks write
             side by side into a staging table, then one statement moves the rows. ``"auto"`` takes the driver for at most
             10,000 rows, if Spark estimates at most 4 MB or Kafka brought at most 2,000 records; else direct where at most 4
             tasks run side by side (partitions, or cores if they are fewer), and staged where more do or Spark does not tell
-            it (Connect). SQLite takes no ``"staged"``.
+            the number (Connect). SQLite takes no ``"staged"``.
         checkpoint: the query's ``checkpointLocation``; needed on Spark Connect only.
         spark_jdbc: for a database that the library has no code of its own for: the options of Spark's JDBC writer, such as
             ``url``, ``driver``, ``user`` and ``password``. That writer brings the rows, portable statements do the rest.
             ``url=`` is the address as SQLAlchemy takes it. The options are shown nowhere.
+
+    Attributes:
+        ledger: the sink's ledger, a [`SqlLedger`][foreachonce.SqlLedger].
 
     Raises:
         ConfigurationError: a keyword is missing, unknown or contradicts another; raised at once, not at the first batch.

@@ -66,7 +66,10 @@ class Transaction:
     are few. Then one database transaction carries the steps out in the order of the calls, and appends the ledger entry. An
     exception in the function, a frame that does not fit, or a statement that fails leaves every table as it was.
 
-    There is no overwrite and no stream of changes. To overwrite, ``execute`` a ``delete`` before the ``append``.
+    Frames and parameters are checked at once. The batch's frame is persisted meanwhile, so it is computed once.
+
+    There is no overwrite and no stream of changes. To overwrite, ``execute`` a ``delete`` before the ``append``. A stream of
+    changes takes a sink of its own.
     """
 
     def __init__(self, load: Callable[[DataFrame, SqlTarget, bool], TableLoad], schema: str | None) -> None:
@@ -78,11 +81,13 @@ class Transaction:
 
         Args:
             frame: the rows, usually derived from the batch's frame, which is computed once for all steps.
-            table, schema: the table; its schema is by default the sink's.
-                create_table: create the table where it does not exist. An empty new table stays if the batch fails.
+            table: the table's name.
+            schema: the table's schema; None is the sink's.
+            create_table: create the table where it does not exist. An empty new table stays if the batch fails.
 
         Raises:
-            ConfigurationError, FrameError: at once, where the keywords or the frame cannot be right.
+            ConfigurationError: at once: a keyword is wrong.
+            FrameError: at once: the frame does not fit the table.
         """
         self._add(frame, SqlTarget(table, schema or self._schema), create_table)
 
@@ -97,7 +102,23 @@ class Transaction:
         schema: str | None = None,
         create_table: bool = True,
     ) -> None:
-        """Insert a frame's rows into a table, or update the rows of the same key; keywords as for a sink that merges."""
+        """Insert a frame's rows into a table, or update the rows of the same key.
+
+        A merge replaces rows; it does not add to them.
+
+        Args:
+            frame: the rows.
+            table: the table's name.
+            key: the column or columns that identify a row, as for [`JdbcSink`][foreachonce.JdbcSink].
+            order_by: which row of a key wins within the batch, as for `JdbcSink`.
+            skip_unchanged: do not rewrite a row that would stay as it is.
+            schema: the table's schema; None is the sink's.
+            create_table: create the table where it does not exist; the key becomes its primary key.
+
+        Raises:
+            ConfigurationError: at once: a keyword is wrong.
+            FrameError: at once: the frame does not fit the table.
+        """
         flags(skip_unchanged=skip_unchanged)
         keys, best = names("key", key), names("order_by", order_by)
         target = SqlTarget(table, schema or self._schema, "merge", keys, best, skip_unchanged=skip_unchanged)
@@ -111,7 +132,8 @@ class Transaction:
             parameters: values to bind, by name.
 
         Raises:
-            ConfigurationError: at once: parameters do not match, or the statement would end the transaction.
+            ConfigurationError: at once: parameters do not match, or the statement would end the transaction. On MariaDB and
+                MySQL a statement that may commit on its own is refused when it would run; nothing of the batch is written.
         """
         self.steps.append(Statement(statement, dict(parameters or {})))
 

@@ -7,9 +7,9 @@
         @pytest.fixture(autouse=True)
         def place(self, ...): ...                 # whatever these need
 
-and two session fixtures: ``spark``, such as :func:`foreachonce.testing.spark.session`, and ``other_driver``, a
-:class:`foreachonce.testing.driver.Driver` without a job. What is no sink of frames joins :class:`StreamContract`; a second
-way of a sink's rows joins :class:`~foreachonce.testing.writing.WriteContract`, which leaves out what does not depend on it.
+and two session fixtures: ``spark``, such as ``foreachonce.testing.spark.session``, and ``other_driver``, a
+``foreachonce.testing.driver.Driver`` without a job. What is no sink of frames joins `StreamContract`; a second path of a
+sink's rows joins ``foreachonce.testing.writing.WriteContract``, which leaves out what does not depend on it.
 """
 
 from __future__ import annotations

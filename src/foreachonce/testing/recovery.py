@@ -1,5 +1,5 @@
 """The promises about lost, torn, older and newer checkpoints. A sink joins as it joins the contract, with
-:class:`RecoveryContract` beside; one that can be put back to an earlier moment names ``snapshot`` and ``put_back`` too.
+`RecoveryContract` beside; one that can be put back to an earlier moment names ``snapshot`` and ``put_back`` too.
 """
 
 from __future__ import annotations

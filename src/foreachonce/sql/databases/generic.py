@@ -1,6 +1,7 @@
 """Any database that SQLAlchemy knows, by portable statements; Spark's JDBC writer brings the rows.
 
-Nothing here names a dialect. Where databases differ, this refuses, or leaves it to the user: see ``docs/guarantees.md``.
+Nothing here names a dialect. Where databases differ, this refuses, or leaves it to the user: see
+``docs/sinks/other-databases.md``.
 """
 
 from __future__ import annotations
