@@ -10,7 +10,9 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from foreachonce.sql.url import parse_url
 from foreachonce.testing.driver import environment
 from tests.servers.delta import PACKAGES
 from tests.servers.jdbc import offer_drivers
@@ -57,19 +59,61 @@ def commands_of_step_2() -> list[str]:
     return commands[first : first + 6]
 
 
-def test_tutorial_runs_as_written_and_goes_on_without_its_checkpoint(tmp_path: Path):
-    (tmp_path / "job.py").write_text(JOB)
-    step = "## 4. Delete the checkpoint"
-    lose, again = blocks(step, "sh")
-    done = run([*commands_of_step_2(), lose], tmp_path)
-    assert '0 batch 0 rows 1 0:- -> 0:{"logOffset":0}' in done.stdout, done.stderr[-3000:]
-    assert "[(1, 9.5), (2, 3.0)]" in done.stdout
-    assert done.returncode == 1
-    assert "foreachonce.errors.Mismatch: stream 'orders': batch 0 is refused" in done.stderr
-    (tmp_path / "job.py").write_text(edited(JOB, *blocks(step, "python")))
-    mended = run([again], tmp_path)
-    for line in blocks(step, "")[1].splitlines():
-        assert line.partition(" in /")[0] in mended.stdout, mended.stderr[-3000:]
+def test_steps_2_to_7_run_as_written(tmp_path: Path, postgres_url: str):
+    job = tmp_path / "job.py"
+    job.write_text(JOB)
+    expect(run([*commands_of_step_2()], tmp_path), *blocks("## 2. A stream into SQLite", "")[1].splitlines())
+
+    replay = "## 3. A crash, and a replay"
+    expect(run(blocks(replay, "sh"), tmp_path), *blocks(replay, ""))
+
+    lost = "## 4. Delete the checkpoint"
+    lose, again = blocks(lost, "sh")
+    refused = run([lose], tmp_path)
+    assert refused.returncode == 1
+    assert "foreachonce.errors.Mismatch: stream 'orders': batch 0 is refused" in refused.stderr
+    job.write_text(edited(JOB, *blocks(lost, "python")))
+    expect(run([again], tmp_path), *(line.partition(" in /")[0] for line in blocks(lost, "")[1].splitlines()))
+
+    change = "## 5. Change the rows on the way"
+    job.write_text(decorated(job.read_text(), *blocks(change, "python")))
+    expect(run(blocks(change, "sh"), tmp_path), *blocks(change, "")[0].splitlines())
+
+    server = "## 6. PostgreSQL"
+    export = blocks(server, "sh")[0].replace("postgresql://postgres:tutorial@localhost:5432/postgres", postgres_url)
+    expect(run([without_docker(export)], tmp_path), *blocks(server, "")[0].splitlines())
+    assert sql(postgres_url, "select order_id, amount from orders order by 1") == [(1, 9.5), (2, 3.0), (4, 7.25)]
+
+    upsert = "## 7. Upsert"
+    job.write_text(edited(job.read_text(), *blocks(upsert, "python")))
+    (script,) = blocks(upsert, "sh")
+    expect(run([f"export URL='{postgres_url}'", without_docker(script)], tmp_path))
+    rows = [tuple(map(float, line.split("|"))) for line in blocks(upsert, "")[0].splitlines()[2:]]
+    assert sql(postgres_url, "select * from latest order by order_id") == rows
+
+
+def expect(done: subprocess.CompletedProcess[str], *lines: str) -> None:
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = done.stdout + done.stderr
+    for line in lines:
+        assert line.strip() in said, said[-3000:]
+
+
+def decorated(job: str, function: str) -> str:
+    """The job with the function of step 5, as the step says in words."""
+    job = job.replace("from foreachonce import JdbcSink", "from foreachonce import JdbcSink, exactly_once")
+    job = re.sub(r"^orders = .*$", lambda found: f"{found[0]}\n\n\n{function}", job, flags=re.MULTILINE)
+    return job.replace("orders.start(", "paid.start(")
+
+
+def without_docker(script: str) -> str:
+    """The tests have a server, and ask it themselves."""
+    return "\n".join(line for line in script.splitlines() if not line.startswith("docker "))
+
+
+def sql(url: str, statement: str) -> list[tuple[float, ...]]:
+    with sa.create_engine(parse_url(url), poolclass=sa.NullPool).connect() as connection:
+        return [tuple(map(float, row)) for row in connection.execute(sa.text(statement))]
 
 
 HEADINGS = ["## 8. Replace a report", "## 9. Apply a stream of changes", "## 10. A Delta table"]
