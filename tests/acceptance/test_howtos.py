@@ -32,7 +32,7 @@ def test_test_files_run_as_pasted(postgres_server, tmp_path):
     for name, text in zip(("job", "test_job", "test_sink"), blocks("howto/test-your-job.md", "python"), strict=True):
         (tmp_path / f"{name}.py").write_text(text)
     variables = environment(tmp_path) | {"TEST_SERVER": postgres_server}
-    for words in (["test_job.py"], ["test_sink.py", "-k", "killed or says_what"]):
+    for words in (["test_job.py"], ["test_sink.py", "-k", "committed or says_what"]):
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words]
         done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-5000:]

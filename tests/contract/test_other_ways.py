@@ -15,7 +15,7 @@ UPSERT = f"{INSERT} on conflict (id) do update set id = excluded.id"
 
 
 class Database:
-    """A foreachBatch function in SQL. The first call with a row 13 breaks off amid its rows."""
+    """A foreachBatch function in SQL. The first call with a row 13 breaks off after half of its rows."""
 
     def __init__(self, folder: Path, *, key: str = "", insert: str = INSERT, once: bool = False) -> None:
         self._file, self._insert, self._once, self._breaks = folder / "sink.db", insert, once, True
@@ -25,7 +25,7 @@ class Database:
             connection.execute(sa.text("create table batches (id bigint primary key)"))
 
     def __call__(self, frame, batch_id):
-        with self._engine.begin() as connection:
+        with self._engine.connect() as connection:
             if self._once:
                 if connection.execute(sa.text(KNOWN), {"batch": batch_id}).all():
                     return
@@ -37,6 +37,7 @@ class Database:
                 connection.execute(sa.text(self._insert), {"id": row.id})
                 if not self._once:
                     connection.commit()
+            connection.commit()
 
     def ids(self) -> list[int]:
         with self._engine.connect() as connection:
