@@ -19,6 +19,8 @@ from bench.rounds import Work
 COLUMNS = ("work", "side", "median", "range", "to ours", "goal", "")
 PAGE, PLOT = Path("docs/performance.md"), Path("docs/performance.png")
 STORE = Path("build/bench/works.json")
+# What is below it on the page was written by hand.
+NOTES = "<!-- notes -->"
 HEAD = """# Performance
 
 The last runs of `make bench`, which measures the sides of each work in turn in one session and compares their medians; a
@@ -79,11 +81,12 @@ def show(works: Sequence[Work], console: Console) -> None:
 
 
 def page(works: Sequence[Work]) -> str:
-    """The same as a page."""
+    """The same as a page, with the notes that are below its table today."""
     lines = [f"| {' | '.join(COLUMNS)} |", "|---|---|" + "---:|" * (len(COLUMNS) - 2)]
     lines += [f"| {' | '.join(row)} |" for row in _cells(works)]
     rounds = max(len(took) for work in works for took in work.took.values())
-    return f"{HEAD}{machine()}; up to {rounds} rounds.\n\n" + "\n".join(lines) + "\n"
+    notes = PAGE.read_text().partition(NOTES)[2] if PAGE.exists() else ""
+    return f"{HEAD}{machine()}; up to {rounds} rounds.\n\n" + "\n".join(lines) + f"\n\n{NOTES}{notes}"
 
 
 def plot(works: Sequence[Work], path: Path) -> None:

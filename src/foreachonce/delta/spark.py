@@ -98,11 +98,14 @@ def schema(frame: DataFrame, root: str | None) -> StructType:
 
 
 def partition_columns(frame: DataFrame, root: str, run_id: str) -> tuple[str, ...]:
-    """The columns that a table is partitioned by; asked once a run, since no write of a run changes them."""
+    """The columns that a table is partitioned by; asked once a run, since no write of a run changes them.
+
+    Not by DESCRIBE DETAIL, which reads the table's list of files: 600 ms instead of 150.
+    """
 
     def ask() -> tuple[str, ...]:
-        detail = frame.sparkSession.sql(f"DESCRIBE DETAIL delta.{backticked(root)}").select("partitionColumns").first()
-        return tuple(detail[0]) if detail is not None else ()
+        columns = frame.sparkSession.catalog.listColumns(f"delta.{backticked(root)}")
+        return tuple(column.name for column in columns if column.isPartition)
 
     return once(("partitions", root, run_id), ask)
 
