@@ -12,7 +12,9 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from itertools import repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -60,15 +62,15 @@ def set_up(sink: Sink, show: Show) -> Iterator[list[Side]]:
 
 
 def compare(sides: list[Side], seed: int, show: Show) -> None:
-    """Kill both sides at the same moments, one after the other; then let both come to their end, side by side."""
+    """Kill both sides at the same moments, then let both come to their end; they run side by side."""
     show.say(f"{TOTAL:,} flights in {BATCHES} batches; {KILLS} times each side's driver gets SIGKILL amid a batch")
     show.say("picked at random, a random part of a usual batch's time after Spark has written its offsets; a batch that is")
     show.say("over before its moment is spared, and the next one is tried")
-    for number, moment in enumerate(plan(random.Random(seed), kills=KILLS, first=3, apart=3), 1):
-        for side in sides:
-            side.kill(moment)
-        if number == LOST_AFTER:
-            sides[-1].lose_checkpoint()
+    with ThreadPoolExecutor(max_workers=len(sides)) as threads:
+        for number, moment in enumerate(plan(random.Random(seed), kills=KILLS, first=3, apart=3), 1):
+            list(threads.map(Side.kill, sides, repeat(moment)))
+            if number == LOST_AFTER:
+                sides[-1].lose_checkpoint()
     for side in sides:
         side.start()
     while sum(side.is_running() for side in sides):
