@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import importlib.util
 import re
 from pathlib import Path
@@ -57,3 +59,17 @@ def test_links_from_the_site_to_the_repository_lead_somewhere():
         for kind, path in re.findall(rf"{re.escape(repository)}/(blob|tree)/main/([^)#\s]+)", page.read_text()):
             place = ROOT / path
             assert place.is_dir() if kind == "tree" else place.is_file(), f"{page.name}: {path}"
+
+
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_blocks_of_python_are_python_and_import_what_is_there(page):
+    """Those of README, tutorial, how-tos and operations also run: tests/acceptance and tests/contract/test_operations.py."""
+    for block in BLOCK.findall(page.read_text()):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("foreachonce"):
+                module = importlib.import_module(node.module)
+                assert [name.name for name in node.names if not hasattr(module, name.name)] == []
