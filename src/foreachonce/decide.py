@@ -39,7 +39,7 @@ _PAGE_OF_CHECKPOINT = "  See docs/operations/my-checkpoint-is-gone.md."
 _PAGES_OF_SINK = "  See docs/operations/a-table-was-restored.md (Delta) or docs/operations/the-database-was-restored.md."
 _PAGES_OF_QUERY = "  See docs/operations/my-checkpoint-is-gone.md or docs/operations/two-queries-one-name.md."
 _GO_ON = (
-    '  To go on from here in spite of it, start once with on_mismatch="write": this batch is written, whatever the sink\n'
+    '  To continue anyway, start once with on_mismatch="write": this batch is written, whatever the sink\n'
     "  holds of it already, and its entry says so. Those that follow line up with it and are written as usual, also rows\n"
     "  that the sink holds already."
 )
@@ -115,7 +115,8 @@ def _mend(reason: Reason, entry: Entry, epoch: Epoch) -> str:
 
 def _restore(epoch: Epoch) -> str:
     return (
-        "  To mend the checkpoint, stop the query and say sink.prepare(spark, checkpoint), or on a command line\n"
+        "  To mend the checkpoint, stop the query and start it by sink.start() with heal=True, or call\n"
+        "  sink.prepare(spark, checkpoint), or run on a command line\n"
         f"  foreachonce restore {quote(epoch.stream)} --checkpoint PATH --ledger ADDRESS"
     )
 

@@ -49,7 +49,7 @@ def test_checkpoint_that_agrees_is_said_to(doctor, checkpoint, sqlite_url):
 
 @pytest.mark.parametrize(("left", "named"), [
     ((), "If it is new, start its query"),
-    (CHAIN, "'s' ends with batches of this very checkpoint's query"),
+    (CHAIN, "The newest batch of 's' is of this checkpoint's query"),
     (chain(100, 200, query_id="query-2"), "holds finished batches, the newest 1"),
 ])  # fmt: skip
 def test_stream_that_the_ledger_does_not_know_is_somebodys_decision(ledger, checkpoint, sqlite_url, left, named):
@@ -71,7 +71,7 @@ def test_path_that_is_no_checkpoints_is_left_alone(ledger, sqlite_url, tmp_path)
     (tmp_path / "lake").mkdir()
     (tmp_path / "lake" / "keep.txt").write_text("")
     for place in (tmp_path / "lake", tmp_path / "lake" / "keep.txt"):
-        assert "is no checkpoint" in run(*asked, place, code=2)
+        assert "is not a checkpoint" in run(*asked, place, code=2)
     assert "--checkpoint is empty" in run(*asked, "", code=2)
     assert files_of(tmp_path / "lake") == {"keep.txt": ""}
 
@@ -181,7 +181,11 @@ def test_call_of_a_function_that_was_begun_keeps_its_place(ledger, sqlite_url, c
     assert files_of(checkpoint)["offsets/3"] == begun.offset_log
     assert ledger.head("s").seq == 2  # the place of the batch that was begun
     said = run("doctor", "s", "--ledger", sqlite_url, "--checkpoint", checkpoint, code=2)
-    assert "Batch 3 was started and is in doubt" in said
+    assert said.startswith("The checkpoint needs no repair, but the query does not start: a call is in doubt.")
+    assert "Batch 3 is in doubt: its call was started at " in said
+    assert begun.epoch.idempotency_key in said
+    said = run("restore", "s", "--ledger", sqlite_url, "--checkpoint", checkpoint, "--dry-run", code=2)
+    assert "Batch 3 is in doubt" in said
 
 
 def test_call_that_was_confirmed_is_not_begun(ledger):

@@ -33,6 +33,7 @@ from foreachonce.recovery.diagnosis import explain_expired, newest
 from foreachonce.recovery.repair import LedgerStream, Repair, repair
 
 STATE, DATA = "--accept-state-loss", "--accept-data-loss"
+IN_DOUBT = "The checkpoint needs no repair, but the query does not start: a call is in doubt."
 
 
 @dataclass(frozen=True)
@@ -203,12 +204,20 @@ def restore(
         except (StateLost, Expired) as error:
             option = STATE if isinstance(error, StateLost) else DATA
             raise type(error)(f"{error}{_as_command(case, option)}") from None
+        doubt = _unfinished(case, ledger_stream.ledger)
+    text = f"{done.text}{doubt}"
     if shared.as_json:
-        result = {"kind": done.kind, "text": done.text, "lost": list(map(str, done.lost)), "done": done.is_done}
+        result = {"kind": done.kind, "text": text, "lost": list(map(str, done.lost)), "done": done.is_done}
         output.give(_heading(case) | result | {"aside": done.aside})
     else:
-        output.say(f"{done.text}\n{_outcome(done, dry_run)}")
-    raise typer.Exit(0 if not done.is_needed else 2 if done.lost and not accept_data_loss else 1)
+        output.say(f"{text}\n{_outcome(done, dry_run)}")
+    raise typer.Exit(_code(done, accept_data_loss, is_in_doubt=dry_run and bool(doubt)))
+
+
+def _code(done: Repair, accept_data_loss: bool, *, is_in_doubt: bool) -> int:
+    if done.is_needed:
+        return 2 if done.lost and not accept_data_loss else 1
+    return 2 if is_in_doubt else 0
 
 
 def _diagnose(case: Case, stream: LedgerStream, folder: CheckpointFolder) -> Finding:
@@ -229,7 +238,7 @@ def _diagnose(case: Case, stream: LedgerStream, folder: CheckpointFolder) -> Fin
         return Finding("Expired", None, explain_expired(text), None, lost)
     if not plan.is_needed:
         # The checkpoint is right, and the query stops at its first batch all the same, until somebody has decided.
-        return Finding("InDoubt", None, text) if doubt else Finding(plan.kind, True, text)
+        return Finding("InDoubt", None, f"{IN_DOUBT}\n{text}") if doubt else Finding(plan.kind, True, text)
     command = case.command()
     return Finding(plan.kind, False, f"{text}\n  The command that does it:\n{command}{case.password_hint}", command)
 
@@ -247,13 +256,23 @@ def _explain_unknown(case: Case, ledger: Ledger, folder: CheckpointFolder) -> st
     text = f"{unknown_stream(ledger, case.shared.address, case.stream)}\n"
     streams, batch = _streams_of(folder, ledger), newest(folder.names("commits"))
     if streams:
-        return f"{text}  {' and '.join(streams)} ends with batches of this very checkpoint's query: is that the one?"
+        return f"{text}  The newest batch of {' and of '.join(streams)} is of this checkpoint's query: is one of them meant?"
     if batch < 0:
         return f"{text}  If it is new, start its query: there is nothing yet that a checkpoint could disagree with."
     return (
         f"{text}  The checkpoint {folder.root} holds finished batches, the newest {batch}.\n"
-        "  If the query has run without this library so far, start it: the ledger begins with its next batch.\n"
+        f"  If the query has run without this library so far: {_adopted(folder, batch)}\n"
         "  If the sink was put back to before the stream's first entry, put the checkpoint back to then too."
+    )
+
+
+def _adopted(folder: CheckpointFolder, done: int) -> str:
+    page = "docs/operations/adopt-a-running-job.md"
+    if newest(folder.names("offsets")) <= done:
+        return f"start it, and the ledger begins with its next batch ({page})."
+    return (
+        f"batch {done + 1} was started and is not finished. What the old job wrote of it would be written again, so follow "
+        f"{page} before you start the query."
     )
 
 

@@ -160,6 +160,11 @@ class Proof:
     def _caveats(self, first: Entry) -> Iterator[str]:
         if not self.is_whole:
             yield f"The chain begins with seq {first.seq:,}: older entries were pruned or are gone, and are not proven."
+        elif first.batch_id > 0 and first.decision.kind == "write":
+            yield (
+                f"The chain begins with batch {first.batch_id}: nothing is proven of what the checkpoint's query did before "
+                "its first entry."
+            )
         for entry in self.forced:
             yield (
                 f"Seq {entry.seq:,} was written in spite of a mismatch ({decision_text(entry)}): the chain starts over "

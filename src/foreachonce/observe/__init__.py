@@ -69,11 +69,22 @@ class Report:
             self.publish(outcome, reason, f"{outcome}: {reason}")
 
     def written(self, entry: Entry, text: str, *, level: int = logging.INFO) -> None:
-        """Publish that the batch is committed; a batch that was written in spite of a mismatch is a warning too."""
+        """Publish that the batch is committed.
+
+        Two more warnings: a batch written in spite of a mismatch, and a new stream's first batch under a checkpoint that
+        has finished others, whose rows are elsewhere.
+        """
         self.publish("written", str(entry.decision), text, entry=entry, level=level)
         if entry.decision.kind == "on_mismatch":
             where = (entry.stream, entry.batch_id, entry.seq)
             log.warning("stream %r: batch %d (seq %d) was written in spite of a mismatch: %s", *where, entry.decision)
+        if entry.seq == 0 and entry.batch_id > 0 and entry.decision.kind == "write":
+            log.warning(
+                "stream %r: it is new to this ledger, but its checkpoint has finished batches up to %d. Their rows are not "
+                "in this sink, unless a job without this library wrote them.",
+                entry.stream,
+                entry.batch_id - 1,
+            )
 
     def publish(
         self, outcome: Outcome, reason: str, text: str, *, entry: Entry | None = None, level: int | None = None

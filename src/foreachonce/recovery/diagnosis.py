@@ -41,7 +41,7 @@ _WHAT: Mapping[Kind, str] = {
     "changed": "the checkpoint was rolled back, and its newest batch cut anew",
     "replaced": "the checkpoint was replaced by a new one, whose query has finished no batch",
     "foreign": "the checkpoint is another query's, which has finished batches",
-    "other": "what is there is no checkpoint",
+    "other": "the path holds no checkpoint",
 }
 _DOES: Mapping[Kind, str] = {
     "missing": "write it anew from the ledger",
@@ -125,9 +125,9 @@ def _of_no_checkpoint(folder: CheckpointFolder) -> Diagnosis:
     names = folder.names("")
     others = [name for name in names if not name.lstrip(".").startswith(_KEPT)]
     if others:
-        return Diagnosis("other", f"no checkpoint, but {', '.join(others[:3])}{', …' if len(others) > 3 else ''}")
+        return Diagnosis("other", f"holds {', '.join(others[:3])}{', …' if len(others) > 3 else ''}")
     if not names and folder.exists("") and _is_file(folder):
-        return Diagnosis("other", "a file")
+        return Diagnosis("other", "is a file")
     return Diagnosis("missing", "there is no checkpoint")
 
 
@@ -282,8 +282,8 @@ def explain_other(root: str, diagnosis: Diagnosis, goal: Goal) -> Mismatch:
     """What to do with a path that is no checkpoint's, or another query's."""
     if diagnosis.kind == "other":
         return Mismatch(
-            f"{root} is no checkpoint: it is or holds {diagnosis.details}. Nothing was changed.\n"
-            "  Is the path spelt wrong? A checkpoint that is gone is written anew where nothing is."
+            f"{root} is not a checkpoint: it {diagnosis.details}. Nothing was changed.\n"
+            "  Is the path spelt wrong? A lost checkpoint is rebuilt only at a path where nothing exists."
         )
     return Mismatch(
         f"{_WHAT['foreign']}: {root} holds {diagnosis.details}; the ledger's batches are those of query {goal.query_id}. "

@@ -223,6 +223,6 @@ def _unknown_files(query_id: str, source: str, pointer: int, log: Log) -> str:
     return (
         f"source {source} is made of files, and neither ledger nor checkpoint holds all {pointer + 1} entries of its log: "
         f"the first that is unknown is {first}. Its files would be read again. Were entries pruned, or did the stream "
-        f"begin amid query {query_id}? Put back a copy of the checkpoint in which sources/{source} goes up to entry {above} "
-        "at least: it tells the older ones. Nothing was changed."
+        f"begin in the middle of query {query_id}? Put back a copy of the checkpoint in which sources/{source} goes up to "
+        f"entry {above} at least: it lists the older ones. Nothing was changed."
     )

@@ -125,8 +125,9 @@ class SqlAddress(LedgerAddress):
     def explain_unfinished(self, entry: Entry) -> str:
         """A call in doubt stops a query that starts on the best of checkpoints."""
         return (
-            f"Batch {entry.batch_id} was started and is in doubt: the query runs it again, and fails unless in_doubt= says "
-            "what to do (docs/operations/a-batch-is-in-doubt.md)."
+            f"Batch {entry.batch_id} is in doubt: its call was started at {entry.time:%Y-%m-%d %H:%M:%S} UTC and has no "
+            f"entry. Its idempotency key is {entry.epoch.idempotency_key}. The next start stops with InDoubt, unless "
+            "in_doubt= says what to do (docs/operations/a-batch-is-in-doubt.md)."
         )
 
     def _grants(self, user: str) -> Iterator[str]:

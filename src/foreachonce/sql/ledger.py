@@ -207,7 +207,7 @@ def _check_what_stays(keep: object, older_than: object) -> None:
         raise ConfigurationError(f"keep={keep!r} must be a whole number of entries.")
     if keep < MIN_KEPT:
         raise ConfigurationError(
-            f"keep={keep!r} must be at least {MIN_KEPT}: so many batches can Spark run again after a rollback, and one "
+            f"keep={keep!r} must be at least {MIN_KEPT}: Spark can run that many batches again after a rollback, and one "
             "whose entry is gone is refused."
         )
     if older_than is not None and not isinstance(older_than, timedelta):

@@ -130,7 +130,7 @@ def _refuse_second_at(text: str) -> None:
     if at and (("@" in rest and ":" in authority) or _PARAMETER.match(authority)):
         raise ConfigurationError(
             "url= has an @ that is not the one before its host. If it belongs to the password, write it as %40, and the "
-            "password's other special characters percent-encoded too: urllib.parse.quote_plus(password)."
+            'password\'s other special characters percent-encoded too: urllib.parse.quote(password, safe="").'
         )
 
 
