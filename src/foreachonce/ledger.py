@@ -39,11 +39,14 @@ class Ledger(Protocol):
     def look(self, epoch: Epoch) -> LedgerState:
         """Read what the ledger holds for an epoch.
 
+        A ledger keeps, beside entries, which runs have taken each stream, in order.
+
         Args:
             epoch: the batch.
 
         Returns:
-            The stream's newest entry, the epoch's own, and whether the epoch's run holds the stream.
+            The stream's newest entry, the epoch's own, and whether the epoch's run holds the stream: True if it is the
+            newest run that took it, False if it never did.
 
         Raises:
             Fenced: the epoch's run has lost the stream to a newer one.
@@ -52,7 +55,9 @@ class Ledger(Protocol):
     def take(self, epoch: Epoch, head: Entry | None) -> LedgerState:
         """Take the stream over for the epoch's run if ``head`` still is its newest entry; return what is there then.
 
-        From then on no other run can write the stream, whatever it has started.
+        From then on no other run can write the stream, whatever it has started. (On Delta, where a take writes nothing,
+        from the run's first commit on.) If the run holds the stream already, or ``head`` is no longer the newest entry,
+        nothing changes, and the runner decides again by what is returned.
 
         Raises:
             Fenced: the epoch's run has lost the stream to a newer one.
