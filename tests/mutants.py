@@ -24,6 +24,7 @@ DELTA_TABLES = "tests/contract/test_delta_tables.py"
 HISTORY = "tests/unit/test_delta_history.py"
 DELTA_LEDGER = "tests/unit/test_delta_ledger.py"
 KAFKA = "tests/contract/test_kafka_contract.py"
+LEDGERS = "tests/contract/test_ledger_contract.py"
 EVENTS = "tests/unit/test_events.py"
 RECOVERY = "tests/contract/test_recovery.py"
 CLI = "tests/unit/test_cli_"
@@ -115,6 +116,13 @@ MUTANTS = [
         "    if not is_held(connection, schema, stream, run_id):",
         "    if False:",
         ("tests/unit/test_fence.py",),
+    ),
+    Mutant(
+        "entries-that-replace-others",
+        "sql/statements.py",
+        "        connection.execute(sa.insert(tables(schema).ledger), [values])",
+        "        connection.execute(sa.insert(tables(schema).ledger).prefix_with('or replace', dialect='sqlite'), [values])",
+        (f"{LEDGERS}::TestSqliteLedger::test_of_two_appends_for_one_head_one_goes_in",),
     ),
     Mutant(
         "fence-lock",
@@ -653,6 +661,20 @@ MUTANTS = [
         "        history.check_next(epoch, self.entry.seq - 1)",
         "        pass",
         (f"{KAFKA}::TestKafkaByTask::test_paused_run_writes_nothing_after_it_was_replaced -k fence-begun",),
+    ),
+    Mutant(
+        "kafka-take-in-spite-of-a-new-head",
+        "kafka/ledger.py",
+        "        if state.head != head:\n",
+        "        if False:\n",
+        (f"{LEDGERS}::TestKafkaLedger::test_take_at_a_head_that_is_not_the_newest_takes_nothing_and_fences_nobody",),
+    ),
+    Mutant(
+        "kafka-batches-of-the-newest-records-alone",
+        "kafka/history.py",
+        "        return batch_id < 0 or any(0 <= number <= batch_id for number in ids)",
+        "        return True",
+        (f"{LEDGERS}::TestKafkaLedger::test_look_finds_the_batchs_own_entry_behind_the_head",),
     ),
     Mutant(
         "kafka-header-without-a-key",

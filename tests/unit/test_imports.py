@@ -103,6 +103,7 @@ def layer(module: str) -> int:
         for number, names in enumerate(LAYERS)
         if module in names or module.startswith(tuple(filter(is_folder, names)))
     ]
+    assert found, f"{module} is in no layer: name a new wing in WINGS"
     assert len(found) == 1, f"{module} is in layers {found}"
     return found[0]
 

@@ -39,6 +39,13 @@ def test_each_sink_keeps_each_promise_of_a_write():
         } <= promises[sink]
 
 
+def test_class_of_an_unknown_sink_is_no_silent_gap():
+    made = tool("promises")
+    del made.SINKS["TestDelta"]
+    with pytest.raises(LookupError, match=r"TestDelta.* add it to SINKS"):
+        made.promises()
+
+
 def test_index_lists_every_decision():
     pages = {page.name for page in ROOT.glob("docs/decisions/0*.md")}
     index = (ROOT / "docs/decisions/index.md").read_text()

@@ -7,7 +7,8 @@ import pytest
 from tests.mutants import MUTANTS, ROOT
 
 PROMISES = "".join(
-    (ROOT / "src/foreachonce/testing" / name).read_text() for name in ("contract.py", "recovery.py", "writing.py")
+    (ROOT / "src/foreachonce/testing" / name).read_text()
+    for name in ("contract.py", "ledger.py", "recovery.py", "writing.py")
 )
 
 
