@@ -66,6 +66,16 @@ def test_stream_that_the_ledger_does_not_know_is_somebodys_decision(ledger, chec
     assert files_of(checkpoint).items() <= before.items()
 
 
+def test_old_jobs_unfinished_batch_is_not_started_without_a_warning(ledger, checkpoint, sqlite_url):
+    checkpoint_after(checkpoint, *chain(100, 200, query_id="query-2"))
+    asked = ("doctor", "S", "--ledger", sqlite_url, "--checkpoint", checkpoint)
+    assert "start it, and the ledger begins with its next batch" in run(*asked, code=2)
+    (checkpoint / "commits" / "1").rename(checkpoint / "commits" / "0")
+    said = run(*asked, code=2)
+    assert "batch 1 was started and is not finished" in said
+    assert "docs/operations/adopt-a-running-job.md" in said
+
+
 def test_path_that_is_no_checkpoints_is_left_alone(ledger, sqlite_url, tmp_path):
     asked = ("restore", "s", "--ledger", sqlite_url, "--checkpoint")
     (tmp_path / "lake").mkdir()

@@ -41,6 +41,12 @@ def test_chain_without_gap_is_proven(sqlite_url):
     assert said.splitlines()[-1].startswith("Not proven: that the table still holds the rows")
 
 
+def test_what_came_before_the_first_entry_is_not_proven(sqlite_url):
+    fill(sqlite_url, *(replace(each, seq=each.seq - 1) for each in CHAIN[1:]))
+    said = run("verify", "s", "--ledger", sqlite_url)
+    assert "The chain begins with batch 1: nothing is proven of what the checkpoint's query did before" in said
+
+
 def test_gap_is_told_with_both_entries(sqlite_url):
     fill(sqlite_url, *timed(GAP, 0, 1, 2))
     said = run("verify", "s", "--ledger", sqlite_url, code=1)

@@ -222,6 +222,14 @@ def test_epoch_with_two_records_in_the_log_has_its_event_on_one(sink, caplog):
     assert [event["reason"] for _, event in told(caplog)] == ["on_mismatch=write: behind"]
 
 
+@pytest.mark.parametrize(("batch_id", "warnings"), [(0, 0), (3, 1)])
+def test_new_stream_under_a_checkpoint_that_has_finished_batches_is_a_warning(sink, caplog, batch_id, warnings):
+    write(sink, epoch(None, 4, batch_id=batch_id))
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == warnings
+    assert all("its checkpoint has finished batches up to 2" in text for text in said)
+
+
 def test_flat_event_is_of_one_level(sink, heard):
     write(sink, epoch(None, 4), behind=lambda: {"0": 17, "1": None})
     flat = heard[0].flat()
