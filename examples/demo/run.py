@@ -25,6 +25,7 @@ from killer import plan
 from show import Show
 from side import Side
 from sinks import SINKS, Sink
+from target import Count
 
 from flights import BATCHES, TOTAL
 from tests.servers.jdbc import NoDriver
@@ -46,8 +47,7 @@ def main(sink: str, seed: int) -> int:
             begun = time.monotonic()
             compare(sides, seed, show)
             show.say(f"{time.monotonic() - begun:.0f} s after set-up")
-            report(SINKS[sink], sides, show)
-            return verdict(sides, show)
+            return report(SINKS[sink], sides, show)
 
 
 @contextmanager
@@ -77,8 +77,8 @@ def compare(sides: list[Side], seed: int, show: Show) -> None:
         time.sleep(LOOK_EVERY)
 
 
-def report(sink: Sink, sides: list[Side], show: Show) -> None:
-    """Print the end of foreachonce's ledger, and what is counted on both sides."""
+def report(sink: Sink, sides: list[Side], show: Show) -> int:
+    """Print the end of foreachonce's ledger, what is counted on both sides, and the verdict; return the exit code."""
     entries = sides[-1].target.entries()
     show.entries(f"The last {SHOWN_ENTRIES} of {len(entries)} ledger entries", entries[-SHOWN_ENTRIES:])
     counts = {side: side.count() for side in sides}
@@ -87,12 +87,11 @@ def report(sink: Sink, sides: list[Side], show: Show) -> None:
         {"": "left"} | dict.fromkeys(("rows expected", "written", "duplicated", "lost", "kills survived"), "right"),
         [(side.name, TOTAL, n.written, n.duplicated, n.lost, side.kills) for side, n in counts.items()],
     )
+    return verdict(*counts.values(), sum(entry.rows or 0 for entry in entries), show)
 
 
-def verdict(sides: list[Side], show: Show) -> int:
+def verdict(plain: Count, ours: Count, ledger: int, show: Show) -> int:
     """The exit code: 0 where every flight is there once, and the ledger knows of each."""
-    plain, ours = (side.count() for side in sides)
-    ledger = sum(entry.rows or 0 for entry in sides[-1].target.entries())
     if (ours.written, ours.duplicated, ours.lost, ledger) == (TOTAL, 0, 0, TOTAL):
         show.say(f"foreachonce wrote every row exactly once; the same job without it wrote {plain.duplicated:,} rows twice.")
         return 0

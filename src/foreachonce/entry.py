@@ -208,6 +208,11 @@ class Entry:
         return self.batch_id < 0
 
     @property
+    def begins_late(self) -> bool:
+        """Whether the chain begins with it, under a checkpoint that had finished batches before."""
+        return self.seq == 0 and self.batch_id > 0 and self.decision.kind == WRITE.kind
+
+    @property
     def what(self) -> str:
         """What the entry is about, in words."""
         return "a repair of the checkpoint" if self.is_repair else f"batch {self.batch_id}"

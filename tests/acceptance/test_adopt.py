@@ -11,7 +11,7 @@ from pyspark.errors import StreamingQueryException
 from foreachonce import JdbcSink, Mismatch, SqlLedger
 from foreachonce.testing.contract import refused
 from foreachonce.testing.recovery import start
-from tests.acceptance.pages import Page
+from tests.pages import Page
 from tests.servers.kafka import KafkaStream
 
 PAGE = "operations/adopt-a-running-job.md"

@@ -7,7 +7,7 @@ import sys
 
 from foreachonce import KafkaSink, observe
 from foreachonce.testing.driver import environment
-from tests.acceptance.pages import Page, blocks
+from tests.pages import Page, blocks
 
 
 def test_tuned_streams_run(stream, postgres_url, tmp_path, capsys, monkeypatch):

@@ -14,10 +14,10 @@ from pyspark.sql import SparkSession
 from foreachonce import JdbcSink, exactly_once
 from foreachonce.sql.url import parse_url
 from foreachonce.testing.driver import environment
+from tests.pages import BLOCK
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[^)]*)?\)")
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 

@@ -14,11 +14,11 @@ import sqlalchemy as sa
 
 from foreachonce.sql.url import parse_url
 from foreachonce.testing.driver import environment
+from tests.pages import BLOCK
 from tests.servers.delta import PACKAGES
 from tests.servers.jdbc import offer_drivers
 
 TUTORIAL = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 JOB = next(text for language, text in BLOCK.findall(TUTORIAL) if language == "python")
 
 

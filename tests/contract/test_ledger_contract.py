@@ -19,25 +19,26 @@ class NoGapCheck(LedgerContract):
         super().test_entry_that_would_leave_a_gap_does_not_go_in()
 
 
-class TestSqliteLedger(NoGapCheck):
+class SqlContract(NoGapCheck):
+    url: str
+
+    def ledger(self):
+        return SqlLedger(self.url)
+
+
+class TestSqliteLedger(SqlContract):
     @pytest.fixture(autouse=True)
     def place(self, sqlite_url):
         self.url = sqlite_url
 
-    def ledger(self):
-        return SqlLedger(self.url)
 
-
-class TestPostgresLedger(NoGapCheck):
+class TestPostgresLedger(SqlContract):
     @pytest.fixture(autouse=True)
     def place(self, postgres_url):
         self.url = postgres_url
 
-    def ledger(self):
-        return SqlLedger(self.url)
 
-
-class TestGenericLedger(NoGapCheck):
+class TestGenericLedger(SqlContract):
     @pytest.fixture(autouse=True)
     def place(self, postgres_url):
         self.url = postgres_url
@@ -46,15 +47,12 @@ class TestGenericLedger(NoGapCheck):
         return SqlLedger(self.url, generic=True)
 
 
-class TestMariaDbLedger(NoGapCheck):
+class TestMariaDbLedger(SqlContract):
     longest_name = 190
 
     @pytest.fixture(autouse=True)
     def place(self, mariadb_url):
         self.url = mariadb_url
-
-    def ledger(self):
-        return SqlLedger(self.url)
 
     @pytest.mark.xfail(strict=True, reason="the ledger's keys have a collation that ignores blanks at the end")
     def test_streams_whose_names_differ_in_blanks_at_the_end_do_not_meet(self):

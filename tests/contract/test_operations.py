@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import shutil
 from pathlib import Path
@@ -22,17 +21,15 @@ from foreachonce.sql import statements
 from foreachonce.testing.contract import refused
 from foreachonce.testing.recovery import start
 from foreachonce.testing.stream import SCHEMA, open_stream
+from tests import pages
 from tests.servers.kafka import KafkaStream
 from tests.unit.builders import of_files
 
-PAGES = Path(__file__).parents[2] / "docs" / "operations"
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PAGES = pages.DOCS / "operations"
 
 
 def blocks(page: str, language: str, heading: str = "") -> list[str]:
-    """The page's blocks of a language, from a heading on."""
-    text = (PAGES / page).read_text()
-    return [block for kind, block in BLOCK.findall(text[text.index(heading) :]) if kind == language]
+    return pages.blocks(f"operations/{page}", language, heading)
 
 
 def asked(url: str, query: str) -> list[Any]:
@@ -72,13 +69,7 @@ class Shop:
         block = self._here(block)
         self._capsys.readouterr()
         self.names["events"] = self.change(open_stream(self._stream.spark, self._stream.source, limit=1))
-        exec(block, self.names)
-        query = self.names.pop("query", None)
-        if query is not None:
-            try:
-                query.processAllAvailable()
-            finally:
-                query.stop()
+        pages.run_block(block, self.names)
         return self._capsys.readouterr().out
 
     def sql(self, query: str) -> list[Any]:
@@ -92,7 +83,7 @@ class Shop:
         return Path(self._here(place))
 
     def _here(self, text: str) -> str:
-        return re.sub("|".join(map(re.escape, self._places)), lambda found: self._places[found.group()], text)
+        return pages.placed(text, self._places)
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ class Proof:
     def _caveats(self, first: Entry) -> Iterator[str]:
         if not self.is_whole:
             yield f"The chain begins with seq {first.seq:,}: older entries were pruned or are gone, and are not proven."
-        elif first.batch_id > 0 and first.decision.kind == "write":
+        if first.begins_late:
             yield (
                 f"The chain begins with batch {first.batch_id}: nothing is proven of what the checkpoint's query did before "
                 "its first entry."

@@ -78,7 +78,7 @@ class Report:
         if entry.decision.kind == "on_mismatch":
             where = (entry.stream, entry.batch_id, entry.seq)
             log.warning("stream %r: batch %d (seq %d) was written in spite of a mismatch: %s", *where, entry.decision)
-        if entry.seq == 0 and entry.batch_id > 0 and entry.decision.kind == "write":
+        if entry.begins_late:
             log.warning(
                 "stream %r: it is new to this ledger, but its checkpoint has finished batches up to %d. Their rows are not "
                 "in this sink, unless a job without this library wrote them.",

@@ -1,4 +1,4 @@
-"""Runs the blocks of a page of the documentation."""
+"""The blocks of the documentation's pages, and what runs them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,31 @@ import sqlalchemy as sa
 from foreachonce.sql.url import parse_url
 from foreachonce.testing.stream import open_stream
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
-def blocks(page: str, language: str) -> list[str]:
-    return [text for found, text in BLOCK.findall((DOCS / page).read_text()) if found == language]
+def blocks(page: str, language: str, heading: str = "") -> list[str]:
+    """The page's blocks of a language, from a heading on."""
+    text = (DOCS / page).read_text()
+    return [block for kind, block in BLOCK.findall(text[text.index(heading) :]) if kind == language]
+
+
+def placed(text: str, places: dict[str, str]) -> str:
+    """The text with the pages' addresses replaced by places of the test; of two that begin alike the longer one counts."""
+    addresses = sorted(places, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, addresses)), lambda found: places[found.group()], text)
+
+
+def run_block(block: str, names: dict[str, Any]) -> None:
+    """Run a block of Python, and the query that it starts until all is written."""
+    exec(block, names)
+    query = names.pop("query", None)
+    if query is not None:
+        try:
+            query.processAllAvailable()
+        finally:
+            query.stop()
 
 
 class Page:
@@ -31,18 +50,11 @@ class Page:
         self.names: dict[str, Any] = {"spark": stream.spark, "events": open_stream(stream.spark, stream.source, limit=1)}
 
     def python(self, number: int) -> None:
-        """Run a block, and the query that it starts until all is written."""
-        exec(self._here(self.python_blocks[number]), self.names)
-        query = self.names.pop("query", None)
-        if query is not None:
-            try:
-                query.processAllAvailable()
-            finally:
-                query.stop()
+        run_block(placed(self.python_blocks[number], self._places), self.names)
 
     def sh(self, number: int) -> str:
         command = f'foreachonce() {{ {sys.executable} -m foreachonce.cli "$@"; }}\nset -e\n'
-        script = ["bash", "-c", command + self._here(self.sh_blocks[number])]
+        script = ["bash", "-c", command + placed(self.sh_blocks[number], self._places)]
         done = subprocess.run(script, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "200"})
         return done.stdout + done.stderr * (done.returncode != 0)
 
@@ -56,7 +68,3 @@ class Page:
 
     def ids(self) -> list[int]:
         return [number for (number,) in self.execute("select id from orders order by id")]
-
-    def _here(self, text: str) -> str:
-        places = sorted(self._places, key=len, reverse=True)
-        return re.sub("|".join(map(re.escape, places)), lambda found: self._places[found.group()], text)
